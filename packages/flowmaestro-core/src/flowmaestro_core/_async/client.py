@@ -1,0 +1,191 @@
+"""The client without resources: the base of the whole client, and all of a slim one."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+from ..config import (
+    NOT_GIVEN,
+    NotGiven,
+    Options,
+    resolve_api_key,
+    resolve_base_url,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpx
+    from typing_extensions import Self
+
+    from ..request import Request
+    from ..response import RateLimit
+    from .compat import AsyncPump
+
+__all__ = ["AsyncCoreClient"]
+
+
+class AsyncCoreClient:
+    """Holds the key, the connections and the options; resources are made on top of it.
+
+    In a slim install, each resource takes it as its one argument::
+
+        from flowmaestro_core import AsyncCoreClient
+        from flowmaestro_workflows import AsyncWorkflows
+
+        async with AsyncCoreClient() as client:
+            await AsyncWorkflows(client).execute("wf_123", {"name": "Ada"})
+
+    Args:
+        api_key: Your key; where it is None, the variable ``FLOWMAESTRO_API_KEY``.
+        base_url: The backend's address, with or without ``/api/v1``; where it is None,
+            the variable ``FLOWMAESTRO_BASE_URL``, or else the public backend.
+        timeout: Seconds for each step of a request (connecting, sending, each wait for
+            bytes), or an ``httpx.Timeout``, or None for no bound.
+        max_retries: How often a failed request is tried again, where that does no harm.
+        headers: Added to every request.
+        http_client: Your own httpx client, for proxies, client certificates, HTTP/2,
+            hooks or tests. It is used as it is, and never closed.
+        max_response_bytes: Answers that are longer are cut with an error.
+
+    Raises:
+        ValueError: There is no key, or an argument makes no sense.
+        TypeError: An argument is of the wrong type.
+    """
+
+    def __init__(
+        self,
+        api_key: Optional[str] = None,
+        base_url: Optional[str] = None,
+        timeout: Union[float, httpx.Timeout, None] = 30.0,
+        max_retries: int = 3,
+        *,
+        headers: Optional[Mapping[str, str]] = None,
+        http_client: Optional[httpx.AsyncClient] = None,
+        max_response_bytes: int = 100_000_000,
+    ) -> None:
+        secret = resolve_api_key(api_key)
+        del api_key
+        options = Options().changed(timeout=timeout, max_retries=max_retries, headers=headers)
+        address = resolve_base_url(base_url)
+        if isinstance(max_response_bytes, bool) or not isinstance(max_response_bytes, int):
+            raise TypeError(f"max_response_bytes must be a whole number: {max_response_bytes!r}")
+        if max_response_bytes < 1:
+            raise ValueError(f"max_response_bytes must be 1 or more, not {max_response_bytes}")
+
+        # httpx is imported with these, when the first client is made and not before.
+        from ..logs import set_up_from
+        from .connections import AsyncConnections
+        from .transport import AsyncTransport
+
+        set_up_from()
+        self._transport = AsyncTransport(
+            AsyncConnections(address, secret, http_client, max_response_bytes)
+        )
+        self._options = options
+        self._is_view = False
+        self._attach()
+
+    def _attach(self) -> None:
+        """Make the resources; each client class has its own."""
+
+    def with_options(
+        self,
+        *,
+        timeout: Union[float, httpx.Timeout, None, NotGiven] = NOT_GIVEN,
+        deadline: Union[float, None, NotGiven] = NOT_GIVEN,
+        max_retries: Union[int, NotGiven] = NOT_GIVEN,
+        retry_unsafe: Union[bool, NotGiven] = NOT_GIVEN,
+        headers: Union[Mapping[str, str], None, NotGiven] = NOT_GIVEN,
+    ) -> Self:
+        """Give a view on the same connections with other options.
+
+        Args:
+            timeout: Seconds for each step of a request, or an ``httpx.Timeout``, or None.
+            deadline: Seconds for a whole call, retries and pauses included, or None.
+            max_retries: How often a failed request is tried again.
+            retry_unsafe: Try calls again that may have been carried out (``execute``,
+                ``send_message`` and the like): accept that it may happen twice.
+            headers: Added to the headers of every request.
+
+        Returns:
+            A client that shares everything else. Closing it does nothing.
+
+        Raises:
+            ValueError: A number makes no sense.
+            TypeError: An argument is of the wrong type.
+
+        Example:
+            Start a workflow, and take at most 5 seconds for it::
+
+                await client.with_options(deadline=5).workflows.execute("wf_123")
+        """
+        options = self._options.changed(
+            timeout=timeout,
+            deadline=deadline,
+            max_retries=max_retries,
+            retry_unsafe=retry_unsafe,
+            headers=headers,
+        )
+        if not isinstance(timeout, NotGiven):
+            options = options._replace(timeout_is_exact=True)
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view._options = options
+        view._is_view = True
+        view._attach()
+        return view
+
+    @property
+    def rate_limit(self) -> Optional[RateLimit]:
+        """What the backend last said of the key's limits, or None before the first answer."""
+        return self._transport.rate_limit
+
+    @property
+    def base_url(self) -> str:
+        """The backend's address, without a version at its end."""
+        return self._transport.base_url
+
+    @property
+    def options(self) -> Options:
+        """The options of this client's calls."""
+        return self._options
+
+    async def call(self, request: Request) -> dict[str, Any]:
+        """Send a request of a resource and give the JSON object of its answer."""
+        return await self._transport.call(request, self._options)
+
+    async def open(
+        self, request: Request, last_event_id: str = "", *, once: bool = False
+    ) -> Union[AsyncPump, dict[str, Any]]:
+        """Open the event stream of a resource.
+
+        Args:
+            request: What to ask.
+            last_event_id: Where to go on.
+            once: Try one time only.
+        """
+        options = self._options._replace(max_retries=0) if once else self._options
+        return await self._transport.open(request, options, last_event_id)
+
+    async def close(self) -> None:
+        """Close the connections; streams that are open end with an error."""
+        if not self._is_view:
+            await self._transport.aclose()
+
+    aclose = close  # async only
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: Optional[type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.base_url!r})"

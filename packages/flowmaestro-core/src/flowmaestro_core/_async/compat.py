@@ -1,0 +1,170 @@
+"""What cannot be translated: the asynchronous half of a hand-written pair.
+
+Its twin is ``_sync/compat.py``. Both give the same names with the same meaning, so that
+everything built on them is written once. asyncio is named here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Awaitable
+from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
+from weakref import WeakKeyDictionary
+
+import anyio
+
+from ..http import TRANSPORT_FAILURES, Unanswered
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["AsyncPump", "Limiter", "Scoped", "sleep", "time_limit"]
+
+T = TypeVar("T")
+
+sleep = anyio.sleep
+
+
+def time_limit(seconds: Optional[float]) -> anyio.CancelScope:
+    """Bound a block; ``cancelled_caught`` of the scope tells afterwards whether it ran out."""
+    return anyio.move_on_after(seconds)
+
+
+class Scoped(Generic[T]):
+    """Holds one thing per event loop: connections of one loop are of no use in another."""
+
+    def __init__(self) -> None:
+        self._things: WeakKeyDictionary[Any, T] = WeakKeyDictionary()
+
+    def get(self, make: Callable[[], T]) -> T:
+        """Give this loop's thing, made at the first time."""
+        loop = _current_loop()
+        thing = self._things.get(loop)
+        if thing is None:
+            thing = self._things[loop] = make()
+        return thing
+
+    def take(self) -> Optional[T]:
+        """Give this loop's thing up, if there is one."""
+        thing = self._things.pop(_current_loop(), None)
+        # What belongs to other loops can only be closed there; those loops are over.
+        self._things.clear()
+        return thing
+
+
+def _current_loop() -> Any:
+    if "trio" in sys.modules:
+        import trio
+
+        try:
+            return trio.lowlevel.current_trio_token()
+        except RuntimeError:
+            pass
+    return asyncio.get_running_loop()
+
+
+class Limiter:
+    """Lets a number of calls through at a time; the others wait in line."""
+
+    def __init__(self, calls: int) -> None:
+        self._semaphore = anyio.Semaphore(calls, fast_acquire=True)
+
+    async def enter(self, within: Optional[float]) -> bool:
+        """Wait for a place, at most so many seconds; False if there was none."""
+        try:
+            self._semaphore.acquire_nowait()
+        except anyio.WouldBlock:
+            with anyio.move_on_after(within):
+                await self._semaphore.acquire()
+                return True
+            return False
+        return True
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._semaphore.release()
+
+
+class AsyncPump:
+    """Brings the bytes of an open response, while something else goes on beside.
+
+    No task outlives a call of ``next``, so there is none to leak: leaving a stream early,
+    cancelling it, or losing it to the garbage collector ends the reading with it.
+    """
+
+    def __init__(self, response: httpx.Response, failed: Callable[[Exception], Unanswered]) -> None:
+        self._chunks = _chunks_of(response)
+        self._failed = failed
+
+    async def read(self) -> Union[bytes, Unanswered]:
+        """Give the next bytes; none at the end of the response."""
+        try:
+            return await self._chunks.__anext__()
+        except StopAsyncIteration:
+            return b""
+        except TRANSPORT_FAILURES as failure:
+            return self._failed(failure)
+        except anyio.ClosedResourceError as failure:
+            # The client was closed while the stream was read.
+            return self._failed(failure)
+
+    async def next(
+        self, pause: Callable[[], float], look: Callable[[], Awaitable[bool]]
+    ) -> Union[bytes, Unanswered, None]:
+        """Give the next bytes, looking around while there are none.
+
+        Args:
+            pause: Tells how many seconds to wait before the next look.
+            look: Called after each pause; True ends the reading.
+
+        Returns:
+            Bytes, none at the end of the response; None when a look ended it.
+        """
+        result: Union[bytes, Unanswered, None] = None
+        problem: Optional[Exception] = None
+
+        async def look_around() -> None:
+            nonlocal problem
+            try:
+                while True:
+                    await anyio.sleep(pause())
+                    if await look():
+                        break
+            except Exception as raised:
+                # Raised below, outside of the group, which would wrap it.
+                problem = raised
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(look_around)
+            result = await self.read()
+            group.cancel_scope.cancel()
+        if problem is not None:
+            raise problem
+        return result
+
+    async def aclose(self) -> None:
+        """Close the response and free its connection."""
+        with anyio.CancelScope(shield=True):
+            await self._chunks.aclose()
+
+
+async def _chunks_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """Iterate over the bytes; as a generator it is closed by the event loop if it is lost."""
+    try:
+        yield b""
+        async for chunk in response.aiter_bytes():
+            yield chunk
+    finally:
+        await response.aclose()
+
+
+async def open_pump(
+    response: httpx.Response, failed: Callable[[Exception], Unanswered]
+) -> AsyncPump:
+    """Make a pump that owns the response from its first moment on."""
+    pump = AsyncPump(response, failed)
+    # A generator that never ran has nothing to clean up; one step makes it the owner.
+    await pump.read()
+    return pump

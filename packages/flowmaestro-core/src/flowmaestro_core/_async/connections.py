@@ -1,0 +1,202 @@
+"""Where requests become bytes: one pool, shared by calls and streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Optional, Union
+
+import httpx
+
+from ..config import API_PREFIX, Options, Secret, Timeouts
+from ..http import (
+    CONNECTION_LIMITS,
+    MAX_CALLS,
+    TRANSPORT_FAILURES,
+    Unanswered,
+    answer_of,
+    check_http_client,
+    headers_for,
+    proxies_are_set,
+    too_large,
+    unanswered,
+    verification_for,
+    warn_of_plain_http,
+)
+from ..response import Answer
+from .compat import AsyncPump, Limiter, Scoped, open_pump
+
+if TYPE_CHECKING:
+    from ..request import Request
+
+__all__ = ["AsyncConnections"]
+
+# Calls through the user's own client are bounded by that client's pool alone.
+_NO_BOUND = 1_000_000
+
+
+class _Pool(NamedTuple):
+    sender: Union[httpx.AsyncClient, httpx.AsyncHTTPTransport]
+    limiter: Limiter
+
+
+class AsyncConnections:
+    """Sends requests and reads answers; knows nothing of retries or of what they mean."""
+
+    def __init__(
+        self,
+        base_url: str,
+        secret: Secret,
+        http_client: Optional[httpx.AsyncClient],
+        max_response_bytes: int,
+    ) -> None:
+        if http_client is not None:
+            check_http_client(http_client, httpx.AsyncClient)
+        warn_of_plain_http(base_url)
+        self.base_url = base_url
+        self._address = base_url.partition("://")[2]
+        self._root = base_url + API_PREFIX
+        self._secret = secret
+        self._http_client = http_client
+        self._max_response_bytes = max_response_bytes
+        self._pools: Scoped[_Pool] = Scoped()
+        self._headers: dict[tuple[tuple[str, str], ...], httpx.Headers] = {}
+
+    async def exchange(
+        self, request: Request, options: Options, timeouts: Timeouts
+    ) -> Union[Answer, Unanswered]:
+        """Send a request and read its whole answer."""
+        pool = self._pools.get(self._open_pool)
+        if not await pool.limiter.enter(timeouts.pool):
+            return self._unanswered(httpx.PoolTimeout("every place is taken"), timeouts)
+        try:
+            response = await self._send(pool, request, options, timeouts)
+            try:
+                body = await self._read(response)
+            finally:
+                await response.aclose()
+        except TRANSPORT_FAILURES as failure:
+            return self._unanswered(failure, timeouts)
+        finally:
+            pool.limiter.leave()
+        if body is None:
+            return too_large(response, self._max_response_bytes)
+        return answer_of(response, body)
+
+    async def open(
+        self, request: Request, options: Options, timeouts: Timeouts, last_event_id: str
+    ) -> Union[Answer, Unanswered, AsyncPump]:
+        """Send a request whose answer is an event stream.
+
+        Returns:
+            The pump of the stream, or the whole answer where it is something else.
+        """
+        pool = self._pools.get(self._open_pool)
+        extra = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        extra["Cache-Control"] = "no-store"
+        if last_event_id:
+            extra["Last-Event-ID"] = last_event_id
+        try:
+            response = await self._send(pool, request, options, timeouts, extra)
+            kind = response.headers.get("content-type", "")
+            if response.status_code == 200 and kind.lower().startswith("text/event-stream"):
+                return await open_pump(
+                    response, lambda failure: self._unanswered(failure, timeouts)
+                )
+            try:
+                body = await self._read(response)
+            finally:
+                await response.aclose()
+        except TRANSPORT_FAILURES as failure:
+            return self._unanswered(failure, timeouts)
+        if body is None:
+            return too_large(response, self._max_response_bytes)
+        return answer_of(response, body)
+
+    async def aclose(self) -> None:
+        """Close the pool; the user's own client stays open."""
+        pool = self._pools.take()
+        if pool is not None and pool.sender is not self._http_client:
+            await pool.sender.aclose()
+
+    def _open_pool(self) -> _Pool:
+        """Choose who sends.
+
+        httpx's transport alone takes two thirds of the time that its client takes; what
+        the client does beyond (hooks, auth, mounts, redirects) is for the user's own
+        client, and proxies are for it as well.
+        """
+        if self._http_client is not None:
+            return _Pool(self._http_client, Limiter(_NO_BOUND))
+        verify = verification_for(self.base_url)
+        if proxies_are_set():
+            return _Pool(
+                httpx.AsyncClient(verify=verify, limits=CONNECTION_LIMITS), Limiter(MAX_CALLS)
+            )
+        return _Pool(
+            httpx.AsyncHTTPTransport(verify=verify, limits=CONNECTION_LIMITS), Limiter(MAX_CALLS)
+        )
+
+    async def _send(
+        self,
+        pool: _Pool,
+        request: Request,
+        options: Options,
+        timeouts: Timeouts,
+        extra: Optional[dict[str, str]] = None,
+    ) -> httpx.Response:
+        headers = self._headers_of(options)
+        if extra is not None or request.body is not None:
+            headers = headers.copy()
+            if request.body is not None:
+                headers["Content-Type"] = "application/json"
+            if extra is not None:
+                headers.update(extra)
+        url = self._root + request.path
+        sender = pool.sender
+        if isinstance(sender, httpx.AsyncClient):
+            message = sender.build_request(
+                request.method,
+                url,
+                content=request.body,
+                headers=headers,
+                timeout=httpx.Timeout(
+                    connect=timeouts.connect,
+                    read=timeouts.read,
+                    write=timeouts.write,
+                    pool=timeouts.pool,
+                ),
+            )
+            return await sender.send(message, stream=True, follow_redirects=False)
+        message = httpx.Request(
+            request.method,
+            url,
+            content=request.body,
+            headers=headers,
+            extensions={"timeout": timeouts._asdict()},
+        )
+        return await sender.handle_async_request(message)
+
+    def _headers_of(self, options: Options) -> httpx.Headers:
+        headers = self._headers.get(options.headers)
+        if headers is None:
+            taken = self._http_client is not None and self._http_client.auth is not None
+            headers = headers_for(self._secret, options, key_header=taken)
+            if len(self._headers) < 100:
+                self._headers[options.headers] = headers
+        return headers
+
+    async def _read(self, response: httpx.Response) -> Optional[bytes]:
+        """Read a body, or give None if it is longer than the limit."""
+        if response.is_stream_consumed:
+            # An event hook of the user's client has read it.
+            return response.content
+        size = 0
+        parts = []
+        async for chunk in response.aiter_bytes():
+            size += len(chunk)
+            if size > self._max_response_bytes:
+                return None
+            parts.append(chunk)
+        return b"".join(parts)
+
+    def _unanswered(self, failure: Exception, timeouts: Timeouts) -> Unanswered:
+        return unanswered(failure, self._address, timeouts)

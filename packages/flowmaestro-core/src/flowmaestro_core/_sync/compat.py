@@ -1,0 +1,200 @@
+"""What cannot be translated: the synchronous half of a hand-written pair.
+
+Its twin is ``_async/compat.py``, with the same names and meanings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Callable, Generic, Optional, TypeVar, Union
+
+from ..http import TRANSPORT_FAILURES, Unanswered
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Limiter", "Pump", "Scoped", "sleep", "time_limit"]
+
+T = TypeVar("T")
+
+sleep = time.sleep
+
+# Chunks that are read ahead of a slow consumer, of up to 64 KiB each: after that the
+# reading waits, and TCP tells the server.
+_READ_AHEAD = 8
+
+
+class _NoLimit:
+    """A thread cannot be cancelled: the timeouts of the request have to bound it."""
+
+    cancelled_caught = False
+
+    def __enter__(self) -> _NoLimit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def time_limit(seconds: Optional[float]) -> _NoLimit:
+    """Stand in for the twin's bound."""
+    return _NoLimit()
+
+
+class Scoped(Generic[T]):
+    """Holds one thing per process: a child made by fork may not use its parent's sockets."""
+
+    def __init__(self) -> None:
+        self._forget()
+        _scoped.add(self)
+
+    def _forget(self) -> None:
+        self._thing: Optional[T] = None
+        self._lock = threading.Lock()
+
+    def get(self, make: Callable[[], T]) -> T:
+        """Give this process's thing, made at the first time."""
+        thing = self._thing
+        if thing is None:
+            with self._lock:
+                thing = self._thing
+                if thing is None:
+                    thing = self._thing = make()
+        return thing
+
+    def take(self) -> Optional[T]:
+        """Give this process's thing up, if there is one."""
+        with self._lock:
+            thing, self._thing = self._thing, None
+        return thing
+
+
+_scoped: weakref.WeakSet[Scoped[object]] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for scoped in list(_scoped):
+        scoped._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
+class Limiter:
+    """Lets a number of calls through at a time; the others wait in line."""
+
+    def __init__(self, calls: int) -> None:
+        self._semaphore = threading.Semaphore(calls)
+
+    def enter(self, within: Optional[float]) -> bool:
+        """Wait for a place, at most so many seconds; False if there was none."""
+        return self._semaphore.acquire(timeout=within)
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._semaphore.release()
+
+
+class Pump:
+    """Brings the bytes of an open response, while something else goes on beside.
+
+    ``read`` reads in the caller's thread. ``next``, which has to look around while it
+    waits, leaves the reading to a thread of its own, started when it is first needed and
+    ended with the pump.
+    """
+
+    def __init__(self, response: httpx.Response, failed: Callable[[Exception], Unanswered]) -> None:
+        self._response = response
+        self._failed = failed
+        self._chunks = response.iter_bytes()
+        self._ahead: queue.Queue[Union[bytes, Unanswered]] = queue.Queue(_READ_AHEAD)
+        self._stopped = threading.Event()
+        self._thread: Optional[threading.Thread] = None
+
+    def read(self) -> Union[bytes, Unanswered]:
+        """Give the next bytes; none at the end of the response."""
+        return _read(self._chunks, self._failed)
+
+    def next(
+        self, pause: Callable[[], float], look: Callable[[], bool]
+    ) -> Union[bytes, Unanswered, None]:
+        """Give the next bytes, looking around while there are none.
+
+        Args:
+            pause: Tells how many seconds to wait before the next look.
+            look: Called after each pause; True ends the reading.
+
+        Returns:
+            Bytes, none at the end of the response; None when a look ended it.
+        """
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=_read_ahead,
+                args=(self._chunks, self._failed, self._ahead, self._stopped),
+                name="flowmaestro-stream",
+                daemon=True,
+            )
+            self._thread.start()
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._ahead.get(timeout=pause())
+            if look():
+                return None
+
+    def close(self) -> None:
+        """Close the response and free its connection."""
+        self._stopped.set()
+        if self._thread is None:
+            self._response.close()
+            return
+        # Closing a socket does not wake a thread that reads from it; shutting it down does.
+        stream = self._response.extensions.get("network_stream")
+        sock = stream.get_extra_info("socket") if stream is not None else None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        # The thread may be waiting for room in the queue.
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._ahead.get_nowait()
+        self._thread.join(timeout=2.0)
+        self._response.close()
+
+
+def _read(chunks: object, failed: Callable[[Exception], Unanswered]) -> Union[bytes, Unanswered]:
+    try:
+        return next(chunks)  # type: ignore[call-overload, no-any-return]
+    except StopIteration:
+        return b""
+    except TRANSPORT_FAILURES as failure:
+        return failed(failure)
+
+
+def _read_ahead(
+    chunks: object,
+    failed: Callable[[Exception], Unanswered],
+    ahead: queue.Queue[Union[bytes, Unanswered]],
+    stopped: threading.Event,
+) -> None:
+    """Read until the end. Holds no reference to the pump, which can so be collected."""
+    while not stopped.is_set():
+        try:
+            chunk = _read(chunks, failed)
+        except Exception as failure:
+            # Nobody would see it here, and the reader would wait for ever.
+            chunk = failed(failure)
+        ahead.put(chunk)
+        if not chunk or isinstance(chunk, Unanswered):
+            return
+
+
+def open_pump(response: httpx.Response, failed: Callable[[Exception], Unanswered]) -> Pump:
+    """Make a pump that owns the response from its first moment on."""
+    return Pump(response, failed)

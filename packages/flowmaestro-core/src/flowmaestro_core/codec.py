@@ -1,0 +1,74 @@
+"""JSON in and out, with errors that a person can act on."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Optional, Union
+
+__all__ = ["decode", "encode"]
+
+
+def encode(body: object) -> bytes:
+    """Write JSON.
+
+    Raises:
+        TypeError: A value that JSON cannot carry; the message has the path to it.
+        ValueError: A number that is none (NaN, infinity), or a value inside itself.
+    """
+    try:
+        return _ENCODER.encode(body).encode("ascii")
+    except (TypeError, ValueError, RecursionError):
+        problem = _first_problem(body, "", set())
+    raise problem or ValueError("the body is nested too deep for JSON")
+
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
+def decode(body: Union[bytes, str]) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValueError: It is none, or one that is nested too deep to read.
+    """
+    try:
+        return json.loads(body)
+    except RecursionError:
+        problem = "it is nested too deep"
+    except UnicodeDecodeError:
+        problem = "it is no UTF-8"
+    raise ValueError(problem)
+
+
+def _first_problem(value: object, at: str, above: set[int]) -> Optional[Exception]:
+    """Find what JSON cannot carry, and say where: ``inputs.user.born``."""
+    where = at or "the body"
+    if value is None or isinstance(value, (str, bool, int)):
+        return None
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return None
+        return ValueError(f"{where} is {value}, which JSON cannot carry; use None instead")
+    if not isinstance(value, (dict, list, tuple)):
+        hint = "; use .isoformat()" if hasattr(value, "isoformat") else ""
+        return TypeError(f"{where} is a {type(value).__name__}, which JSON cannot carry{hint}")
+    if id(value) in above:
+        return ValueError(f"{where} holds itself, which JSON cannot carry")
+    if len(above) > 500:
+        return ValueError(f"{at[:80]}... is nested too deep for JSON")
+    above.add(id(value))
+    children: Any
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, (str, int, float, bool, type(None))):
+                return TypeError(f"{where} has the key {key!r}; JSON keys are strings")
+        children = ((f"{at}.{key}" if at else str(key), child) for key, child in value.items())
+    else:
+        children = ((f"{at}[{index}]", child) for index, child in enumerate(value))
+    for child_at, child in children:
+        problem = _first_problem(child, child_at, above)
+        if problem is not None:
+            return problem
+    above.discard(id(value))
+    return None

@@ -1,0 +1,49 @@
+"""From frames to events: plain dictionaries with a ``type`` and snake_case keys."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .codec import decode
+from .sse import Frame
+
+__all__ = ["event_of"]
+
+_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
+# The keys of events are few, so each is translated once. The bound keeps a server that
+# invents keys from filling memory.
+_KEYS: dict[str, str] = {}
+_MAX_KEYS = 1000
+
+
+def event_of(frame: Frame, identity: dict[str, str]) -> dict[str, Any]:
+    """Make an event of a frame.
+
+    The type is the one in the data, or else the frame's name. Keys of the event itself
+    become snake_case; what they hold belongs to the user and stays as it is.
+
+    Args:
+        frame: What the stream had.
+        identity: Ids that the event must have, used where it has none of its own.
+
+    Raises:
+        ValueError: The data is no JSON object.
+    """
+    content = decode(frame.data)
+    if not isinstance(content, dict):
+        raise ValueError(f"the data of an event is {type(content).__name__}, not an object")
+    event: dict[str, Any] = {"type": content.get("type") or frame.event or "message", **identity}
+    for key, value in content.items():
+        if key != "type":
+            name = _KEYS.get(key) or _snake_case(key)
+            if name == key or name not in content:
+                event[name] = value
+    return event
+
+
+def _snake_case(key: str) -> str:
+    name = _HUMP.sub(r"_\1", key).lower()
+    if len(_KEYS) < _MAX_KEYS:
+        _KEYS[key] = name
+    return name

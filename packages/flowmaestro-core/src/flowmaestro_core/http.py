@@ -1,0 +1,207 @@
+"""What both halves need of httpx; with the two ``connections.py``, the room that owns it."""
+
+from __future__ import annotations
+
+import platform
+import ssl
+import sys
+from typing import NamedTuple, Optional, Union
+from urllib.request import getproxies
+
+import httpx
+
+from . import errors
+from .config import Options, Secret, Timeouts
+from .response import Answer
+from .retries import LOST, NOT_SENT
+
+__all__ = [
+    "CONNECTION_LIMITS",
+    "MAX_CALLS",
+    "TRANSPORT_FAILURES",
+    "Unanswered",
+    "answer_of",
+    "headers_for",
+    "proxies_are_set",
+    "too_large",
+    "unanswered",
+    "verification_for",
+]
+
+# Calls at the same time on one client; more wait for their turn. Streams stand outside,
+# so that a thousand of them leave room for calls.
+MAX_CALLS = 100
+
+# The calls are bounded by MAX_CALLS and not by the pool, which holds the streams as well.
+# 30 s idle is below the backend's 72 s, so that a connection is not used as it closes.
+CONNECTION_LIMITS = httpx.Limits(
+    max_connections=None, max_keepalive_connections=MAX_CALLS, keepalive_expiry=30.0
+)
+
+# What a transport may raise. OSError stands beside httpx's own for the backends that let
+# one through, as when a socket breaks while it is closed.
+TRANSPORT_FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
+
+
+class Unanswered(NamedTuple):
+    """A request that got no answer."""
+
+    error: errors.FlowMaestroError
+    # NOT_SENT or LOST.
+    network: str
+    # True where trying again cannot help.
+    final: bool = False
+    # True where it only lacked a free connection of the user's own pool.
+    no_connection: bool = False
+
+
+def headers_for(secret: Secret, options: Options, *, key_header: bool) -> httpx.Headers:
+    """Write the headers of every request with these options.
+
+    Args:
+        secret: The key.
+        options: Whose ``headers`` are added and win.
+        key_header: Send the key as ``X-API-Key``, because ``Authorization`` is taken.
+    """
+    names = {name.lower() for name, _ in options.headers}
+    headers = httpx.Headers(
+        {
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": _USER_AGENT,
+        }
+    )
+    if key_header or "authorization" in names:
+        headers["X-API-Key"] = secret.reveal()
+    else:
+        headers["Authorization"] = "Bearer " + secret.reveal()
+    for name, value in options.headers:
+        headers[name] = value
+    return headers
+
+
+_USER_AGENT = (
+    f"flowmaestro-python/1.0.0 Python/{platform.python_version()} httpx/{httpx.__version__}"
+)
+
+
+def verification_for(base_url: str) -> Union[ssl.SSLContext, bool]:
+    """Give what is to verify certificates with.
+
+    Loading the trusted certificates takes some 30 ms, which a plain ``http://`` address
+    has no use for: it gets a context that trusts nobody.
+    """
+    if base_url.startswith("http://"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return True
+
+
+def proxies_are_set() -> bool:
+    """True where the environment names a proxy: then httpx decides which address uses it."""
+    return any(getproxies().get(scheme) for scheme in ("http", "https", "all"))
+
+
+def answer_of(response: httpx.Response, body: bytes) -> Answer:
+    """Take what is plain data out of httpx's response."""
+    headers = {
+        name.decode("latin-1").lower(): value.decode("latin-1")
+        for name, value in response.headers.raw
+    }
+    return Answer(response.status_code, headers, body)
+
+
+def too_large(response: httpx.Response, limit: int) -> Unanswered:
+    """Say that an answer was cut at the limit."""
+    return Unanswered(
+        errors.ServerError(
+            f"the answer is longer than {limit:,} bytes and was cut; see max_response_bytes",
+            code="response_too_large",
+            status_code=response.status_code,
+        ),
+        LOST,
+        final=True,
+    )
+
+
+def unanswered(failure: Exception, address: str, timeouts: Timeouts) -> Unanswered:
+    """Map an exception of the HTTP library to an error of ours.
+
+    Args:
+        failure: What was raised.
+        address: Whom the request was for.
+        timeouts: What the request was given, for the message.
+    """
+    what = str(failure) or type(failure).__name__
+    if isinstance(failure, httpx.PoolTimeout):
+        error: errors.FlowMaestroError = errors.TimeoutError(
+            "no free connection in the pool of http_client", code="pool_timeout"
+        )
+        return Unanswered(error, NOT_SENT, no_connection=True)
+    if isinstance(failure, httpx.ConnectTimeout):
+        error = errors.TimeoutError(
+            f"no connection to {address} within {_seconds(timeouts.connect)}",
+            code="connect_timeout",
+        )
+        return Unanswered(error, NOT_SENT)
+    if isinstance(failure, httpx.TimeoutException):
+        error = errors.TimeoutError(
+            f"no answer from {address} within {_seconds(timeouts.read)}", code="read_timeout"
+        )
+        return Unanswered(error, LOST)
+    if isinstance(failure, (httpx.ConnectError, httpx.ProxyError)):
+        untrusted = "CERTIFICATE_VERIFY_FAILED" in what
+        error = errors.ConnectionError(
+            f"cannot connect to {address}: {what}", code="connection_failed"
+        )
+        return Unanswered(error, NOT_SENT, final=untrusted)
+    if isinstance(failure, (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL)):
+        error = errors.ConnectionError(
+            f"the request to {address} cannot be sent: {what}", code="request_invalid"
+        )
+        return Unanswered(error, NOT_SENT, final=True)
+    if isinstance(failure, httpx.DecodingError):
+        error = errors.ServerError(
+            f"the answer from {address} cannot be unpacked: {what}", code="invalid_response"
+        )
+        return Unanswered(error, LOST)
+    error = errors.ConnectionError(
+        f"the connection to {address} broke: {what}", code="connection_lost"
+    )
+    return Unanswered(error, LOST)
+
+
+def _seconds(value: Optional[float]) -> str:
+    return "the time of the operating system" if value is None else f"{value:g} s"
+
+
+def check_http_client(http_client: object, expected: type) -> None:
+    """Tell the two kinds of httpx client apart before the first call fails on it."""
+    if not isinstance(http_client, expected):
+        raise TypeError(
+            f"http_client must be an httpx.{expected.__name__}, "
+            f"not {type(http_client).__module__.partition('.')[0]}.{type(http_client).__name__}"
+        )
+
+
+def warn_of_plain_http(base_url: str) -> None:
+    """Warn once per address when the key would cross a network in the clear."""
+    host = httpx.URL(base_url).host
+    local = host == "localhost" or host.endswith(".localhost") or host.startswith("127.")
+    if base_url.startswith("http://") and not local and host not in ("::1", "testserver"):
+        import warnings
+
+        warnings.warn(
+            f"base_url {base_url!r} is not encrypted: the API key crosses the network in the clear",
+            UserWarning,
+            stacklevel=_outside(),
+        )
+
+
+def _outside() -> int:
+    """How many frames up the first one is that is not this SDK's."""
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("flowmaestro"):
+        frame = frame.f_back
+        level += 1
+    return level

@@ -1,0 +1,102 @@
+"""One request as a value: what is asked, and whether asking twice does harm."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple, Optional
+from urllib.parse import quote
+
+from .codec import encode
+from .errors import FlowMaestroError
+
+__all__ = ["Request", "check_text", "identifier", "page_query", "path"]
+
+# Given the error of a repeated request whose first try was lost on the way: the answer
+# that the lost one must have had, or None if the error is a real one.
+AlreadyDone = Callable[[FlowMaestroError], Optional[dict[str, Any]]]
+
+
+class Request(NamedTuple):
+    """What is sent to the backend, free of any HTTP library."""
+
+    method: str
+    # The path below the API prefix, escaped, with its query.
+    path: str
+    body: Optional[bytes] = None
+    # False where a second processing would do something twice: start an execution,
+    # post a message, make a webhook.
+    repeatable: bool = True
+    # Seconds that this call may need for its answer by its nature.
+    read_timeout: Optional[float] = None
+    already_done: Optional[AlreadyDone] = None
+    # What a caller should look at when the outcome is unknown.
+    check: str = ""
+
+    @classmethod
+    def get(cls, path: str) -> Request:
+        """Ask for something."""
+        return cls("GET", path)
+
+    @classmethod
+    def post(cls, path: str, body: object = None, **facts: Any) -> Request:
+        """Start, make or ask something with a JSON body."""
+        return cls("POST", path, None if body is None else encode(body), **facts)
+
+
+def path(template: str, *identifiers: str) -> str:
+    """Fill each ``{}`` with an escaped id: ``path("/threads/{}", thread_id)``."""
+    return template.format(*(quote(one, safe="") for one in identifiers))
+
+
+def identifier(name: str, value: object) -> str:
+    """Check an id before anything is sent.
+
+    Raises:
+        TypeError: It is not a string.
+        ValueError: It is empty, or one that a path cannot carry.
+    """
+    text = check_text(name, value)
+    if text in (".", ".."):
+        # Escaping cannot save these: servers read %2E%2E as two dots.
+        raise ValueError(f"{name} cannot be {text!r}")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} is no valid Unicode: {text!r}") from None
+    return text
+
+
+def check_text(name: str, value: object) -> str:
+    """Check that something is a string with more than white space in it."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}: {value!r}")
+    if not value.strip():
+        raise ValueError(f"{name} must not be empty")
+    return value
+
+
+def page_query(
+    page: Optional[int] = None, per_page: Optional[int] = None, **filters: Optional[str]
+) -> str:
+    """Write the query of a list, ``?page=2&per_page=50``, or nothing.
+
+    Raises:
+        TypeError: A number is none, or a filter is no string.
+        ValueError: A number is below 1, or a filter is empty.
+    """
+    pairs = []
+    for name, number in (("page", page), ("per_page", per_page)):
+        if number is not None:
+            pairs.append(f"{name}={at_least_one(name, number)}")
+    for name, text in filters.items():
+        if text is not None:
+            pairs.append(f"{name}={quote(str.__str__(check_text(name, text)), safe='')}")
+    return "?" + "&".join(pairs) if pairs else ""
+
+
+def at_least_one(name: str, value: object) -> int:
+    """Check a count."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be 1 or more, not {value}")
+    return value

@@ -1,0 +1,203 @@
+"""What came back: bytes and headers in, data or a typed error out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Optional
+
+from . import errors
+from .codec import decode
+from .config import API_PREFIX
+from .retries import Failure, parse_retry_after
+
+__all__ = ["Answer", "RateLimit", "error_of", "failure_of", "is_missing_route", "read_data"]
+
+# The code of PostgreSQL for a text that is no UUID: such an id cannot exist.
+_NOT_A_UUID = "22P02"
+_EXCERPT = 200
+
+
+class Answer(NamedTuple):
+    """One HTTP answer; header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class RateLimit(NamedTuple):
+    """What the backend last said of the key's limits.
+
+    Attributes:
+        limit: Requests a minute.
+        remaining: Requests left in this minute.
+        reset: When the next minute begins, in seconds since 1970.
+        limit_day: Requests a day.
+        remaining_day: Requests left today (UTC).
+    """
+
+    limit: int
+    remaining: int
+    reset: Optional[int] = None
+    limit_day: Optional[int] = None
+    remaining_day: Optional[int] = None
+
+    @classmethod
+    def of(cls, headers: dict[str, str]) -> Optional[RateLimit]:
+        """Read the headers of an answer; None where they do not say."""
+        limit = _whole(headers.get("x-ratelimit-limit"))
+        remaining = _whole(headers.get("x-ratelimit-remaining"))
+        if limit is None or remaining is None:
+            return None
+        return cls(
+            limit,
+            remaining,
+            _whole(headers.get("x-ratelimit-reset")),
+            _whole(headers.get("x-ratelimit-limit-day")),
+            _whole(headers.get("x-ratelimit-remaining-day")),
+        )
+
+
+def _whole(text: Optional[str]) -> Optional[int]:
+    try:
+        return int(text) if text is not None and len(text) < 20 else None
+    except ValueError:
+        return None
+
+
+def read_data(answer: Answer) -> dict[str, Any]:
+    """Give the JSON object of a successful answer.
+
+    Raises:
+        ServerError: It is no JSON object with ``data``; the message shows its beginning.
+        FlowMaestroError: It is an error after all, in spite of its status.
+    """
+    try:
+        content = decode(answer.body)
+    except ValueError as why:
+        problem = f"the answer is no JSON ({why})" if answer.body else "the answer is empty"
+    else:
+        if isinstance(content, dict):
+            if "data" in content:
+                return content
+            if "error" in content:
+                raise _error_from(answer, content)
+        problem = "the answer is JSON, but no object with data"
+    raise errors.ServerError(
+        f"{problem}: {_excerpt(answer.body)}",
+        code="invalid_response",
+        status_code=answer.status,
+    )
+
+
+def error_of(answer: Answer, now: float) -> errors.FlowMaestroError:
+    """Make the typed error of an answer that is no success, whatever its body looks like.
+
+    Args:
+        answer: The answer.
+        now: Seconds since 1970, to read a ``Retry-After`` that is a date.
+    """
+    try:
+        content = decode(answer.body)
+    except ValueError:
+        content = None
+    return _error_from(answer, content if isinstance(content, dict) else {}, now)
+
+
+def _error_from(
+    answer: Answer, content: dict[str, Any], now: float = 0.0
+) -> errors.FlowMaestroError:
+    """Read the three shapes of an error body.
+
+    ``{"error": {"code", "message", "details"}, "meta"}`` from the backend's handlers,
+    ``{"statusCode", "error": "Not Found", "message", "code"}`` from its framework, and
+    ``{"success": false, "error": "text", "details"}``. A proxy's HTML is none of them.
+    """
+    status = answer.status
+    error = content.get("error")
+    if isinstance(error, dict):
+        code, message, details = error.get("code"), error.get("message"), error.get("details")
+    else:
+        code, details = content.get("code"), content.get("details")
+        message = content.get("message") or error
+    meta = content.get("meta")
+    request_id = meta.get("request_id") if isinstance(meta, dict) else None
+    if not isinstance(request_id, str):
+        request_id = answer.headers.get("x-request-id")
+    if details is not None and not isinstance(details, dict):
+        details = {"details": details}
+
+    if code == _NOT_A_UUID and status == 500:
+        return errors.NotFoundError(
+            f"no such id: {message}",
+            code="resource_not_found",
+            status_code=404,
+            request_id=request_id,
+            details={**(details or {}), "message": message, "status_code": status},
+        )
+    if not isinstance(message, str) or not message:
+        message = _describe(answer)
+    facts: dict[str, Any] = {
+        "code": str(code) if code is not None else None,
+        "status_code": status,
+        "request_id": request_id,
+        "details": details,
+    }
+    if status == 429:
+        wait = parse_retry_after(answer.headers.get("retry-after"), now)
+        if wait is None:
+            wait = parse_retry_after((details or {}).get("retry_after"), now)
+        return errors.RateLimitError(message, retry_after=wait, **facts)
+    return _class_for(status)(message, **facts)
+
+
+def _class_for(status: int) -> type[errors.FlowMaestroError]:
+    by_status: dict[int, type[errors.FlowMaestroError]] = {
+        400: errors.ValidationError,
+        401: errors.AuthenticationError,
+        403: errors.AuthorizationError,
+        404: errors.NotFoundError,
+        408: errors.TimeoutError,
+        409: errors.ConflictError,
+        422: errors.ValidationError,
+    }
+    if status >= 500:
+        return errors.ServerError
+    return by_status.get(status, errors.FlowMaestroError)
+
+
+def _describe(answer: Answer) -> str:
+    if 300 <= answer.status < 400:
+        target = answer.headers.get("location", "somewhere else")
+        return (
+            f"the backend redirects to {target!r}; the key is not sent there: "
+            "set base_url to the right address"
+        )
+    if not answer.body:
+        return "the answer is empty"
+    return f"the answer is no error of FlowMaestro's: {_excerpt(answer.body)}"
+
+
+def failure_of(answer: Answer, error: errors.FlowMaestroError, now: float) -> Failure:
+    """Say what an error answer means for trying again."""
+    if isinstance(error, errors.RateLimitError):
+        wait = error.retry_after
+    else:
+        wait = parse_retry_after(answer.headers.get("retry-after"), now)
+    # An id that cannot exist comes as a 500, and stays one.
+    final = answer.status == 500 and isinstance(error, errors.NotFoundError)
+    return Failure(status=answer.status, retry_after=wait, final=final)
+
+
+def is_missing_route(error: errors.FlowMaestroError) -> bool:
+    """True where the backend has no such route, as opposed to no such thing."""
+    return (
+        error.status_code == 404
+        and error.code is None
+        and error.message.startswith("Route ")
+        and API_PREFIX in error.message
+    )
+
+
+def _excerpt(body: bytes) -> str:
+    text = body[: _EXCERPT * 4].decode("utf-8", "replace")
+    return repr(text[:_EXCERPT] + ("..." if len(text) > _EXCERPT else ""))

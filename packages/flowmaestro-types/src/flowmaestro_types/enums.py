@@ -1,0 +1,123 @@
+"""The string enums of the API.
+
+Each member is a ``str``: it compares equal to its value, serialises to JSON as its
+value, and prints as its value on every Python.
+"""
+
+from enum import Enum
+
+__all__ = [
+    "DeliveryStatus",
+    "ExecutionEventType",
+    "ExecutionStatus",
+    "MessageRole",
+    "MessageStatus",
+    "ThreadEventType",
+    "ThreadStatus",
+    "WebhookEventType",
+]
+
+
+class _StringEnum(str, Enum):
+    def __str__(self) -> str:
+        return str.__str__(self.value)
+
+    def __format__(self, spec: str) -> str:
+        return str.__format__(self.value, spec)
+
+
+class ExecutionStatus(_StringEnum):
+    """Where a workflow execution stands. ``PAUSED`` waits for a person and is no end."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """True once nothing more will happen to the execution."""
+        return self in (
+            ExecutionStatus.COMPLETED,
+            ExecutionStatus.FAILED,
+            ExecutionStatus.CANCELLED,
+        )
+
+
+class ThreadStatus(_StringEnum):
+    """Where a conversation thread stands."""
+
+    ACTIVE = "active"
+    ARCHIVED = "archived"
+    DELETED = "deleted"
+
+
+class MessageStatus(_StringEnum):
+    """What became of a message that was sent to an agent."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class MessageRole(_StringEnum):
+    """Who wrote a thread message."""
+
+    USER = "user"
+    ASSISTANT = "assistant"
+    SYSTEM = "system"
+    TOOL = "tool"
+
+
+class DeliveryStatus(_StringEnum):
+    """Where a webhook delivery stands."""
+
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILED = "failed"
+    RETRYING = "retrying"
+
+
+class ExecutionEventType(_StringEnum):
+    """The ``type`` of an event of an execution stream."""
+
+    CONNECTED = "connected"
+    EXECUTION_STARTED = "execution:started"
+    EXECUTION_PROGRESS = "execution:progress"
+    EXECUTION_PAUSED = "execution:paused"
+    EXECUTION_COMPLETED = "execution:completed"
+    EXECUTION_FAILED = "execution:failed"
+    EXECUTION_CANCELLED = "execution:cancelled"
+    NODE_STARTED = "node:started"
+    NODE_COMPLETED = "node:completed"
+    NODE_FAILED = "node:failed"
+    NODE_RETRY = "node:retry"
+    NODE_STREAM = "node:stream"
+    USER_INPUT_REQUIRED = "user:input:required"
+
+
+class ThreadEventType(_StringEnum):
+    """The ``type`` of an event of a thread stream."""
+
+    MESSAGE_STARTED = "message:started"
+    MESSAGE_TOKEN = "message:token"
+    MESSAGE_COMPLETED = "message:completed"
+    MESSAGE_FAILED = "message:failed"
+
+
+class WebhookEventType(_StringEnum):
+    """What a webhook can subscribe to."""
+
+    EXECUTION_STARTED = "execution.started"
+    EXECUTION_COMPLETED = "execution.completed"
+    EXECUTION_FAILED = "execution.failed"
+    EXECUTION_CANCELLED = "execution.cancelled"
+    THREAD_MESSAGE_CREATED = "thread.message.created"
+    THREAD_MESSAGE_COMPLETED = "thread.message.completed"
+    THREAD_MESSAGE_FAILED = "thread.message.failed"
+    AGENT_EXECUTION_STARTED = "agent.execution.started"
+    AGENT_EXECUTION_COMPLETED = "agent.execution.completed"
+    AGENT_EXECUTION_FAILED = "agent.execution.failed"

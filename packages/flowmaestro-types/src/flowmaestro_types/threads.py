@@ -1,0 +1,120 @@
+"""Threads, their messages, and the events of an answer as it is made.
+
+``ThreadEvent`` is a union that narrows on ``event["type"]``::
+
+    if event["type"] == "message:token":
+        print(event["token"], end="")
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Optional, Union
+
+from ._typing import NotRequired, TypedDict
+from .enums import MessageStatus, ThreadStatus
+
+__all__ = [
+    "AssistantMessage",
+    "MessageCompletedEvent",
+    "MessageFailedEvent",
+    "MessageStartedEvent",
+    "MessageTokenEvent",
+    "SendMessageRequest",
+    "SendMessageResult",
+    "Thread",
+    "ThreadEvent",
+    "ThreadMessage",
+]
+
+
+class Thread(TypedDict):
+    """A conversation with one agent."""
+
+    id: str
+    agent_id: str
+    status: Union[ThreadStatus, str]
+    created_at: str
+    title: NotRequired[Optional[str]]
+    updated_at: NotRequired[str]
+    last_message_at: NotRequired[Optional[str]]
+    metadata: NotRequired[Optional[dict[str, Any]]]
+
+
+class ThreadMessage(TypedDict):
+    """One message of a thread."""
+
+    id: str
+    role: str
+    content: str
+    created_at: str
+    tool_calls: NotRequired[Optional[list[Any]]]
+
+
+class AssistantMessage(TypedDict):
+    """What the agent said."""
+
+    role: str
+    content: str
+    created_at: NotRequired[str]
+    tool_calls: NotRequired[Optional[list[Any]]]
+
+
+class SendMessageRequest(TypedDict):
+    """The body of a ``send_message`` call."""
+
+    content: str
+    stream: NotRequired[bool]
+    # Milliseconds that the backend waits for the agent, at most 120,000.
+    timeout: NotRequired[int]
+
+
+class SendMessageResult(TypedDict):
+    """An agent's answer. ``message`` is None where the backend answers before the agent."""
+
+    thread_id: str
+    status: Union[MessageStatus, str]
+    message: Optional[AssistantMessage]
+    message_id: NotRequired[str]
+    execution_id: NotRequired[str]
+    iterations: NotRequired[int]
+    tool_calls_count: NotRequired[int]
+
+
+class _Event(TypedDict):
+    thread_id: str
+    message_id: NotRequired[str]
+    execution_id: NotRequired[str]
+    # Milliseconds since 1970, where the backend sends it.
+    timestamp: NotRequired[int]
+
+
+class MessageStartedEvent(_Event):
+    """The agent begins to answer."""
+
+    type: Literal["message:started"]
+
+
+class MessageTokenEvent(_Event):
+    """The next piece of the answer."""
+
+    type: Literal["message:token"]
+    token: str
+
+
+class MessageCompletedEvent(_Event):
+    """The end: ``content`` is the whole answer."""
+
+    type: Literal["message:completed"]
+    content: str
+
+
+class MessageFailedEvent(_Event):
+    """The end: the agent failed, and ``error`` says why."""
+
+    type: Literal["message:failed"]
+    error: str
+
+
+ThreadEvent = Union[
+    MessageStartedEvent, MessageTokenEvent, MessageCompletedEvent, MessageFailedEvent
+]
