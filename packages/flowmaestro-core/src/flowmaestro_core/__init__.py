@@ -6,7 +6,7 @@ with the first client.
 
 from __future__ import annotations
 
-from importlib import import_module
+from .lazy import lazy_exports
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,22 +54,26 @@ __all__ = [
     "WebhookVerificationError",
 ]
 
-_HOMES = {
-    "CoreClient": "_sync.client",
-    "AsyncCoreClient": "_async.client",
-    "EventStream": "_sync.stream",
-    "AsyncEventStream": "_async.stream",
-    "RateLimit": "response",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "AsyncCoreClient": "._async.client",
+        "AsyncEventStream": "._async.stream",
+        "CoreClient": "._sync.client",
+        "EventStream": "._sync.stream",
+        "AuthenticationError": ".errors",
+        "AuthorizationError": ".errors",
+        "ConflictError": ".errors",
+        "ConnectionError": ".errors",
+        "ExecutionFailedError": ".errors",
+        "FlowMaestroError": ".errors",
+        "NotFoundError": ".errors",
+        "RateLimitError": ".errors",
+        "ServerError": ".errors",
+        "StreamError": ".errors",
+        "TimeoutError": ".errors",
+        "ValidationError": ".errors",
+        "WebhookVerificationError": ".errors",
+        "RateLimit": ".response",
+    },
+)

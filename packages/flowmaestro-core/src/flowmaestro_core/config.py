@@ -24,6 +24,7 @@ __all__ = [
     "Options",
     "Secret",
     "Timeouts",
+    "check_options",
     "resolve_api_key",
     "resolve_base_url",
 ]
@@ -88,10 +89,10 @@ class Timeouts(NamedTuple):
             raise TypeError(
                 f"timeout must be seconds, an httpx.Timeout or None, not {timeout!r}"
             ) from None
-        return cls(
-            *(None if part is None else _positive("timeout", part) for part in parts[:3]),
-            pool=parts[3],
+        connect, read, write = (
+            None if part is None else _positive("timeout", part) for part in parts[:3]
         )
+        return cls(connect, read, write, parts[3])
 
     def within(self, seconds: Optional[float]) -> Timeouts:
         """The same, with no step longer than what is left of a deadline."""
@@ -142,6 +143,13 @@ class Options(NamedTuple):
             kept = [pair for pair in self.headers if pair[0].lower() not in replaced]
             changes["headers"] = (*kept, *added)
         return self._replace(**changes)
+
+
+def check_options(options: Options) -> Options:
+    """Options for a look at the status on the side: short, and one try, for the next look
+    is soon. No wait for a connection either: the stream itself may hold the only one.
+    """
+    return options._replace(timeouts=Timeouts(5.0, 10.0, 5.0, 2.0), max_retries=0, deadline=None)
 
 
 def resolve_api_key(given: Optional[str], environ: Mapping[str, str] = os.environ) -> Secret:

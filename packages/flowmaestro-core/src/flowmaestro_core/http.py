@@ -5,21 +5,20 @@ from __future__ import annotations
 import platform
 import ssl
 import sys
-from typing import NamedTuple, Optional, Union
+from typing import Optional, Union
 from urllib.request import getproxies
 
 import httpx
 
 from . import errors
 from .config import Options, Secret, Timeouts
-from .response import Answer
+from .response import Answer, Unanswered
 from .retries import LOST, NOT_SENT
 
 __all__ = [
     "CONNECTION_LIMITS",
     "MAX_CALLS",
     "TRANSPORT_FAILURES",
-    "Unanswered",
     "answer_of",
     "headers_for",
     "proxies_are_set",
@@ -41,18 +40,6 @@ CONNECTION_LIMITS = httpx.Limits(
 # What a transport may raise. OSError stands beside httpx's own for the backends that let
 # one through, as when a socket breaks while it is closed.
 TRANSPORT_FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
-
-
-class Unanswered(NamedTuple):
-    """A request that got no answer."""
-
-    error: errors.FlowMaestroError
-    # NOT_SENT or LOST.
-    network: str
-    # True where trying again cannot help.
-    final: bool = False
-    # True where it only lacked a free connection of the user's own pool.
-    no_connection: bool = False
 
 
 def headers_for(secret: Secret, options: Options, *, key_header: bool) -> httpx.Headers:

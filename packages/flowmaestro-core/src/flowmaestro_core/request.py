@@ -8,7 +8,15 @@ from urllib.parse import quote
 from .codec import encode
 from .errors import FlowMaestroError
 
-__all__ = ["Request", "check_text", "identifier", "page_query", "path"]
+__all__ = [
+    "Request",
+    "at_least_one",
+    "check_text",
+    "deleted_before",
+    "identifier",
+    "page_query",
+    "path",
+]
 
 # Given the error of a repeated request whose first try was lost on the way: the answer
 # that the lost one must have had, or None if the error is a real one.
@@ -40,6 +48,13 @@ class Request(NamedTuple):
     def post(cls, path: str, body: object = None, **facts: Any) -> Request:
         """Start, make or ask something with a JSON body."""
         return cls("POST", path, None if body is None else encode(body), **facts)
+
+
+def deleted_before(thing_id: str, error: FlowMaestroError) -> Optional[dict[str, Any]]:
+    """Read "not found" as what it is when the first answer to a deletion was lost."""
+    if error.status_code != 404:
+        return None
+    return {"data": {"id": thing_id, "deleted": True}}
 
 
 def path(template: str, *identifiers: str) -> str:

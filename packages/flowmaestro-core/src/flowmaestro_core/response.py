@@ -9,7 +9,15 @@ from .codec import decode
 from .config import API_PREFIX
 from .retries import Failure, parse_retry_after
 
-__all__ = ["Answer", "RateLimit", "error_of", "failure_of", "is_missing_route", "read_data"]
+__all__ = [
+    "Answer",
+    "RateLimit",
+    "Unanswered",
+    "error_of",
+    "failure_of",
+    "is_missing_route",
+    "read_data",
+]
 
 # The code of PostgreSQL for a text that is no UUID: such an id cannot exist.
 _NOT_A_UUID = "22P02"
@@ -22,6 +30,18 @@ class Answer(NamedTuple):
     status: int
     headers: dict[str, str]
     body: bytes
+
+
+class Unanswered(NamedTuple):
+    """A request that got no answer."""
+
+    error: errors.FlowMaestroError
+    # NOT_SENT or LOST.
+    network: str
+    # True where trying again cannot help.
+    final: bool = False
+    # True where it only lacked a free connection of the user's own pool.
+    no_connection: bool = False
 
 
 class RateLimit(NamedTuple):

@@ -152,9 +152,14 @@ class AsyncCoreClient:
         """The options of this client's calls."""
         return self._options
 
-    async def call(self, request: Request) -> dict[str, Any]:
-        """Send a request of a resource and give the JSON object of its answer."""
-        return await self._transport.call(request, self._options)
+    async def call(self, request: Request, options: Optional[Options] = None) -> dict[str, Any]:
+        """Send a request of a resource and give the JSON object of its answer.
+
+        Args:
+            request: What to ask.
+            options: In place of this client's.
+        """
+        return await self._transport.call(request, options or self._options)
 
     async def open(
         self, request: Request, last_event_id: str = "", *, once: bool = False

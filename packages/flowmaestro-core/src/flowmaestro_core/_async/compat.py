@@ -14,16 +14,22 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from ..http import TRANSPORT_FAILURES, Unanswered
+from ..response import Unanswered
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["AsyncPump", "Limiter", "Scoped", "sleep", "time_limit"]
+__all__ = ["AsyncPump", "Limiter", "Scoped", "settle", "sleep", "time_limit"]
 
 T = TypeVar("T")
 
 sleep = anyio.sleep
+
+
+async def settle(result: object) -> None:
+    """Wait for what a callback of the user's gave, if it is to be waited for."""
+    if isinstance(result, Awaitable):
+        await result
 
 
 def time_limit(seconds: Optional[float]) -> anyio.CancelScope:
@@ -94,8 +100,13 @@ class AsyncPump:
     """
 
     def __init__(self, response: httpx.Response, failed: Callable[[Exception], Unanswered]) -> None:
+        # Only where there is a response there is httpx: importing this module is cheap.
+        from ..http import TRANSPORT_FAILURES
+
         self._chunks = _chunks_of(response)
         self._failed = failed
+        # The last one: the client was closed while the stream was read.
+        self._failures = (*TRANSPORT_FAILURES, anyio.ClosedResourceError)
 
     async def read(self) -> Union[bytes, Unanswered]:
         """Give the next bytes; none at the end of the response."""
@@ -103,10 +114,7 @@ class AsyncPump:
             return await self._chunks.__anext__()
         except StopAsyncIteration:
             return b""
-        except TRANSPORT_FAILURES as failure:
-            return self._failed(failure)
-        except anyio.ClosedResourceError as failure:
-            # The client was closed while the stream was read.
+        except self._failures as failure:
             return self._failed(failure)
 
     async def next(

@@ -11,7 +11,6 @@ from ..http import (
     CONNECTION_LIMITS,
     MAX_CALLS,
     TRANSPORT_FAILURES,
-    Unanswered,
     answer_of,
     check_http_client,
     headers_for,
@@ -21,7 +20,7 @@ from ..http import (
     verification_for,
     warn_of_plain_http,
 )
-from ..response import Answer
+from ..response import Answer, Unanswered
 from .compat import AsyncPump, Limiter, Scoped, open_pump
 
 if TYPE_CHECKING:

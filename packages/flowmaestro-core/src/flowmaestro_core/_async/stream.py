@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from types import TracebackType
 from typing import Any, Callable, Generic, NamedTuple, Optional, TypeVar, Union
 
 from .. import errors
-from ..http import Unanswered
 from ..liveness import Liveness
 from ..logs import logger
+from ..response import Unanswered
 from ..retries import RetryPolicy
 from ..sse import EventDecoder, EventTooLarge, Frame
 from .compat import AsyncPump, sleep
@@ -39,7 +39,7 @@ class AsyncSource(NamedTuple):
     # What the stream is of, for error messages: "execution 'exec_1'".
     name: str
     # Connects; given the last event id, and whether this is the first time.
-    open: Callable[[str, bool], Awaitable[Union[AsyncPump, AsyncIterator[dict[str, Any]]]]]
+    open: Callable[[str, bool], Awaitable[Union[AsyncPump, AsyncGenerator[dict[str, Any], None]]]]
     # Makes an event of a frame; raises ValueError for one that is none.
     decode: Callable[[Frame], dict[str, Any]]
     # True for the event after which there is no other.
@@ -86,6 +86,8 @@ class AsyncEventStream(Generic[EventT]):
         """End the stream and free its connection."""
         await self._events.aclose()
 
+    close = aclose  # async only
+
 
 class _Follower:
     """Follows one stream over all of its connections."""
@@ -100,7 +102,7 @@ class _Follower:
         self._retry_after: Optional[float] = None
         self._no_connection = False
 
-    async def events(self) -> Any:
+    async def events(self) -> AsyncGenerator[Any, None]:
         """Give every event once, in order, to the last."""
         source = self._source
         now = time.monotonic()
@@ -138,8 +140,11 @@ class _Follower:
                 reason = opened.message
             else:
                 # Where the backend cannot stream, the events come from elsewhere.
-                async for event in opened:
-                    yield event
+                try:
+                    async for event in opened:
+                        yield event
+                finally:
+                    await opened.aclose()
                 return
             if self._ending is not None:
                 yield self._ending

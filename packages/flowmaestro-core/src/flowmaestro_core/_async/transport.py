@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .. import errors
 from ..config import Options, Timeouts
-from ..http import Unanswered
 from ..logs import log_request, logger
-from ..response import Answer, RateLimit, error_of, failure_of, read_data
+from ..response import Answer, RateLimit, Unanswered, error_of, failure_of, read_data
 from ..retries import LOST, Failure, RetryPolicy
 from .compat import AsyncPump, sleep, time_limit
 

@@ -12,14 +12,14 @@ import socket
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Callable, Generic, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 
-from ..http import TRANSPORT_FAILURES, Unanswered
+from ..response import Unanswered
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Limiter", "Pump", "Scoped", "sleep", "time_limit"]
+__all__ = ["Limiter", "Pump", "Scoped", "settle", "sleep", "time_limit"]
 
 T = TypeVar("T")
 
@@ -28,6 +28,10 @@ sleep = time.sleep
 # Chunks that are read ahead of a slow consumer, of up to 64 KiB each: after that the
 # reading waits, and TCP tells the server.
 _READ_AHEAD = 8
+
+
+def settle(result: object) -> None:
+    """Stand in for the twin's wait: a synchronous callback is done when it returns."""
 
 
 class _NoLimit:
@@ -75,7 +79,7 @@ class Scoped(Generic[T]):
         return thing
 
 
-_scoped: weakref.WeakSet[Scoped[object]] = weakref.WeakSet()
+_scoped: weakref.WeakSet[Scoped[Any]] = weakref.WeakSet()
 
 
 def _forget_all() -> None:
@@ -169,6 +173,9 @@ class Pump:
 
 
 def _read(chunks: object, failed: Callable[[Exception], Unanswered]) -> Union[bytes, Unanswered]:
+    # Only where there are chunks there is httpx: importing this module is cheap.
+    from ..http import TRANSPORT_FAILURES
+
     try:
         return next(chunks)  # type: ignore[call-overload, no-any-return]
     except StopIteration:

@@ -1,0 +1,432 @@
+"""Threads: conversations with agents, their messages, and answers as they are made."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+from flowmaestro_core import errors
+from flowmaestro_core._async.compat import AsyncPump, sleep
+from flowmaestro_core._async.pagination import iterate
+from flowmaestro_core._async.stream import AsyncEventStream, AsyncSource
+from flowmaestro_core.request import (
+    Request,
+    check_text,
+    deleted_before,
+    identifier,
+    page_query,
+    path,
+)
+from flowmaestro_core.response import is_missing_route
+from flowmaestro_core.statuses import THREAD_STATUSES, with_status
+
+from .wire import (
+    events_of_answer,
+    events_of_failure,
+    messages_page,
+    sent_result_of,
+    thread_event_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from flowmaestro_core import AsyncCoreClient
+    from flowmaestro_types import (
+        Deleted,
+        Page,
+        Response,
+        SendMessageResult,
+        Thread,
+        ThreadEvent,
+        ThreadMessage,
+    )
+
+__all__ = ["AsyncThreads"]
+
+# The backend waits two minutes for an agent; a little more, so that its word comes first.
+_ANSWER_SECONDS = 130.0
+
+# Where a thread has no stream, its messages are looked at every so many seconds.
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 5.0
+
+_ENDS = ("message:completed", "message:failed")
+
+
+class AsyncThreads:
+    """The conversations of your account."""
+
+    def __init__(self, client: AsyncCoreClient) -> None:
+        self._client = client
+
+    async def get(self, thread_id: str) -> Response[Thread]:
+        """Get one thread.
+
+        Args:
+            thread_id: Its id.
+
+        Returns:
+            ``data``: the thread, with ``agent_id``, ``title``, ``status`` and its times.
+
+        Raises:
+            ValueError: The id is empty.
+            NotFoundError: There is no such thread.
+            FlowMaestroError: The backend refused or failed; see ``flowmaestro_core.errors``.
+
+        Endpoint:
+            ``GET /api/v1/threads/{id}``
+
+        Example:
+            See when somebody last said something::
+
+                thread = (await client.threads.get("thread_123"))["data"]
+                print(thread["status"], thread["last_message_at"])
+        """
+        request = Request.get(path("/threads/{}", identifier("thread_id", thread_id)))
+        answer: Any = await self._client.call(request)
+        with_status(answer["data"], THREAD_STATUSES)
+        return answer  # type: ignore[no-any-return]
+
+    async def delete(self, thread_id: str) -> Response[Deleted]:
+        """Delete a thread with its messages.
+
+        Args:
+            thread_id: Its id.
+
+        Returns:
+            ``data``: ``id`` and ``deleted`` (True).
+
+        Raises:
+            ValueError: The id is empty.
+            NotFoundError: There is no such thread.
+            FlowMaestroError: The backend refused or failed.
+
+        Endpoint:
+            ``DELETE /api/v1/threads/{id}``
+
+        Example:
+            Forget a conversation::
+
+                await client.threads.delete("thread_123")
+        """
+        identifier("thread_id", thread_id)
+        request = Request(
+            "DELETE",
+            path("/threads/{}", thread_id),
+            already_done=lambda error: deleted_before(thread_id, error),
+        )
+        answer: Any = await self._client.call(request)
+        return answer  # type: ignore[no-any-return]
+
+    async def list_messages(
+        self, thread_id: str, *, page: Optional[int] = None, per_page: Optional[int] = None
+    ) -> Page[ThreadMessage]:
+        """Get the messages of a thread, the oldest first.
+
+        Today's backend sends them all at once; ``page`` and ``per_page`` are then honoured
+        by slicing, and without ``per_page`` the whole thread is the one page.
+
+        Args:
+            thread_id: The thread's id.
+            page: Which page, from 1; the first where it is left out.
+            per_page: How many; all of them where it is left out.
+
+        Returns:
+            ``data``: a list of messages with ``role``, ``content``, ``tool_calls``;
+            ``pagination``: ``page``, ``per_page``, ``total_count``, ``has_more``.
+
+        Raises:
+            ValueError: The id is empty, or a number is below 1.
+            NotFoundError: There is no such thread.
+            FlowMaestroError: The backend refused or failed.
+
+        Endpoint:
+            ``GET /api/v1/threads/{id}/messages``
+
+        Example:
+            Print a conversation::
+
+                messages = await client.threads.list_messages("thread_123")
+                for message in messages["data"]:
+                    print(f"{message['role']}: {message['content']}")
+        """
+        request = Request.get(
+            path("/threads/{}/messages", identifier("thread_id", thread_id))
+            + page_query(page, per_page)
+        )
+        answer: Any = messages_page(await self._client.call(request), page, per_page)
+        return answer  # type: ignore[no-any-return]
+
+    def iter_messages(
+        self, thread_id: str, *, page: int = 1, per_page: Optional[int] = None
+    ) -> AsyncIterator[ThreadMessage]:
+        """Go over the messages of a thread, the oldest first.
+
+        Args:
+            thread_id: The thread's id.
+            page: The page to begin with, from 1.
+            per_page: How many to fetch at a time; all of them where it is left out.
+
+        Returns:
+            An iterator over messages.
+
+        Raises:
+            ValueError: The id is empty, or a number is below 1.
+            FlowMaestroError: The backend refused or failed, while iterating.
+
+        Endpoint:
+            ``GET /api/v1/threads/{id}/messages``, once a page
+
+        Example:
+            Print what the agent said::
+
+                async for message in client.threads.iter_messages("thread_123"):
+                    if message["role"] == "assistant":
+                        print(message["content"])
+        """
+        identifier("thread_id", thread_id)
+        page_query(page, per_page)
+
+        async def fetch(number: int) -> Any:
+            return await self.list_messages(thread_id, page=number, per_page=per_page)
+
+        return iterate(fetch, page)
+
+    async def send_message(self, thread_id: str, content: str) -> Response[SendMessageResult]:
+        """Say something to the agent and wait for its answer.
+
+        An answer may take two minutes: the client's default timeout does not apply here,
+        a ``with_options(timeout=...)`` does. The message is never posted twice: where it is
+        not known whether it arrived, the error's ``outcome_unknown`` is True and its
+        ``details["thread_id"]`` tells where to look.
+
+        Args:
+            thread_id: The thread's id.
+            content: What to say.
+
+        Returns:
+            ``data``: ``message`` (``role``, ``content``, ...), ``status``, ``thread_id``.
+
+        Raises:
+            ValueError: The id or the content is empty.
+            NotFoundError: There is no such thread.
+            TimeoutError: The agent took too long; it may still answer, in ``list_messages``.
+            ServerError: The agent failed (code ``execution_failed``).
+            FlowMaestroError: The backend refused or failed.
+
+        Endpoint:
+            ``POST /api/v1/threads/{id}/messages``
+
+        Example:
+            Ask something::
+
+                answer = await client.threads.send_message("thread_123", "Hello!")
+                print(answer["data"]["message"]["content"])
+        """
+        request = _post_message(thread_id, content, stream=False)
+        try:
+            answer: Any = await self._client.call(request)
+        except errors.FlowMaestroError as error:
+            _name_thread(error, thread_id)
+            raise
+        return sent_result_of(answer, thread_id)  # type: ignore[return-value]
+
+    def send_message_stream(self, thread_id: str, content: str) -> AsyncEventStream[ThreadEvent]:
+        """Say something to the agent and get its answer as it is made.
+
+        Where the backend cannot stream (today's answers 501), the same events come from
+        one blocking send: the answer is then one token. The message is posted once.
+
+        Args:
+            thread_id: The thread's id.
+            content: What to say.
+
+        Returns:
+            An iterator over events, which is also a context manager: ``message:started``,
+            ``message:token`` (``token``), ``message:completed`` (``content``) or
+            ``message:failed`` (``error``).
+
+        Raises:
+            ValueError: The id or the content is empty.
+            NotFoundError: There is no such thread, while iterating.
+            StreamError: The stream broke, while iterating; the agent goes on.
+            FlowMaestroError: The backend refused or failed, while iterating.
+
+        Endpoint:
+            ``POST /api/v1/threads/{id}/messages`` with ``stream``
+
+        Example:
+            Print the answer as it comes::
+
+                async for event in client.threads.send_message_stream("thread_123", "Hello!"):
+                    if event["type"] == "message:token":
+                        print(event["token"], end="", flush=True)
+        """
+        streaming = _post_message(thread_id, content, stream=True)
+        client = self._client
+
+        async def connect(
+            last_event_id: str, first: bool
+        ) -> Union[AsyncPump, AsyncGenerator[dict[str, Any], None]]:
+            try:
+                opened = await client.open(streaming)
+            except errors.ServerError as error:
+                if error.status_code != 501:
+                    _name_thread(error, thread_id)
+                    raise
+            except errors.FlowMaestroError as error:
+                _name_thread(error, thread_id)
+                raise
+            else:
+                if isinstance(opened, AsyncPump):
+                    return opened
+                return _events(_answered(opened, thread_id))
+            # Nothing was posted: the same message, without the stream.
+            try:
+                answer = await self.send_message(thread_id, content)
+            except errors.ServerError as error:
+                if error.code != "execution_failed":
+                    raise
+                failure = events_of_failure(error, thread_id)
+            else:
+                return _events(_answered(answer, thread_id))
+            return _events(failure)
+
+        return AsyncEventStream(
+            AsyncSource(
+                name=f"thread {thread_id!r}",
+                open=connect,
+                decode=lambda frame: thread_event_of(frame, thread_id),
+                ends=lambda event: event["type"] in _ENDS,
+                reconnects=False,
+                max_retries=client.options.max_retries,
+                deadline=client.options.deadline,
+            )
+        )
+
+    def stream(self, thread_id: str) -> AsyncEventStream[ThreadEvent]:
+        """Follow what the agent of a thread says, whoever asks it.
+
+        The stream has no end of its own: leave the loop when you have what you want. Today's
+        backend has no such stream; the thread's messages are then looked at every few
+        seconds, and each new answer comes as its events.
+
+        Args:
+            thread_id: The thread's id.
+
+        Returns:
+            An iterator over events, which is also a context manager: ``message:started``,
+            ``message:token`` (``token``), ``message:completed`` (``content``),
+            ``message:failed`` (``error``).
+
+        Raises:
+            ValueError: The id is empty.
+            NotFoundError: There is no such thread, while iterating.
+            StreamError: The stream cannot be had any more, while iterating.
+            FlowMaestroError: The backend refused or failed, while iterating.
+
+        Endpoint:
+            ``GET /api/v1/threads/{id}/events``, or ``GET /api/v1/threads/{id}/messages``
+
+        Example:
+            Wait for the next answer::
+
+                async for event in client.threads.stream("thread_123"):
+                    if event["type"] == "message:completed":
+                        print(event["content"])
+                        break
+        """
+        identifier("thread_id", thread_id)
+        request = Request.get(path("/threads/{}/events", thread_id))
+        client = self._client
+
+        async def connect(
+            last_event_id: str, first: bool
+        ) -> Union[AsyncPump, AsyncGenerator[dict[str, Any], None]]:
+            try:
+                opened = await client.open(request, last_event_id, once=not first)
+            except errors.NotFoundError as error:
+                if not is_missing_route(error):
+                    raise
+            else:
+                if isinstance(opened, AsyncPump):
+                    return opened
+                raise errors.StreamError(
+                    f"the answer for the events of thread {thread_id!r} is no event stream",
+                    code="no_event_stream",
+                )
+            return self._new_answers(thread_id)
+
+        return AsyncEventStream(
+            AsyncSource(
+                name=f"thread {thread_id!r}",
+                open=connect,
+                decode=lambda frame: thread_event_of(frame, thread_id),
+                ends=lambda event: False,
+                may_just_close=True,
+                max_retries=client.options.max_retries,
+                deadline=client.options.deadline,
+            )
+        )
+
+    async def _new_answers(self, thread_id: str) -> AsyncGenerator[dict[str, Any], None]:
+        """Look at a thread's messages again and again, and tell the new answers."""
+        deadline = self._client.options.deadline
+        until = None if deadline is None else time.monotonic() + deadline
+        known: Optional[set[str]] = None
+        pause = _FIRST_PAUSE
+        while True:
+            messages = (await self.list_messages(thread_id))["data"]
+            new = [] if known is None else [one for one in messages if one["id"] not in known]
+            known = {one["id"] for one in messages}
+            for message in new:
+                if message["role"] == "assistant":
+                    told: Any = message
+                    for event in events_of_answer(told, thread_id, message_id=message["id"]):
+                        yield event
+            pause = _FIRST_PAUSE if new else min(pause * 1.5, _LONGEST_PAUSE)
+            if until is not None and time.monotonic() + pause > until:
+                raise errors.TimeoutError(
+                    f"the stream of thread {thread_id!r} reached its deadline of {deadline:g} s",
+                    code="deadline_exceeded",
+                )
+            await sleep(pause)
+
+
+def _post_message(thread_id: str, content: str, *, stream: bool) -> Request:
+    return Request.post(
+        path("/threads/{}/messages", identifier("thread_id", thread_id)),
+        {"content": check_text("content", content), "stream": stream},
+        repeatable=False,
+        read_timeout=_ANSWER_SECONDS,
+        check=f"look at threads.list_messages({thread_id!r}) before sending again",
+    )
+
+
+def _name_thread(error: errors.FlowMaestroError, thread_id: str) -> None:
+    """Tell in the error which thread to look at."""
+    if error.outcome_unknown:
+        error.details = {**(error.details or {}), "thread_id": thread_id}
+
+
+def _answered(answer: Any, thread_id: str) -> Any:
+    """Tell the answer of a blocking send as events."""
+    data = sent_result_of(answer, thread_id)["data"]
+    if data["message"] is None:
+        raise errors.StreamError(
+            "the backend took the message without giving the agent's answer; "
+            f"look at threads.list_messages({thread_id!r})",
+            code="no_answer",
+        )
+    return events_of_answer(
+        data["message"],
+        thread_id,
+        execution_id=data.get("execution_id"),
+        message_id=data.get("message_id"),
+    )
+
+
+async def _events(events: Any) -> AsyncGenerator[dict[str, Any], None]:
+    for event in events:
+        yield event

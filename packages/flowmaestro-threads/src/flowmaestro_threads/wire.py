@@ -1,0 +1,76 @@
+"""What the backend says of threads and messages, in the documented words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Optional
+
+from flowmaestro_core.errors import FlowMaestroError
+from flowmaestro_core.events import event_of
+from flowmaestro_core.pages import page_of, slice_of
+from flowmaestro_core.sse import Frame
+from flowmaestro_core.statuses import MESSAGE_STATUSES, with_status
+
+__all__ = [
+    "events_of_answer",
+    "events_of_failure",
+    "messages_page",
+    "sent_result_of",
+    "thread_event_of",
+]
+
+
+def messages_page(
+    answer: dict[str, Any], page: Optional[int], per_page: Optional[int]
+) -> dict[str, Any]:
+    """Read a thread's messages as a page of a list.
+
+    Today's backend sends an object that holds all of them, ``{"messages": [...]}``; the
+    documented answer is a page like any other.
+    """
+    data = answer["data"]
+    if isinstance(data, dict):
+        return slice_of(answer, data.get("messages") or [], page, per_page)
+    if "pagination" not in answer:
+        return slice_of(answer, data or [], page, per_page)
+    return page_of(answer, page, per_page)
+
+
+def sent_result_of(answer: dict[str, Any], thread_id: str) -> dict[str, Any]:
+    """Read what sending a message answers; ``message`` is None where it is only accepted."""
+    data = with_status(answer["data"], MESSAGE_STATUSES)
+    if isinstance(data, dict):
+        data.setdefault("thread_id", thread_id)
+        data.setdefault("status", None)
+        data.setdefault("message", None)
+    return answer
+
+
+def thread_event_of(frame: Frame, thread_id: str) -> dict[str, Any]:
+    """Read an event of a thread's stream.
+
+    Raises:
+        ValueError: The frame holds no event.
+    """
+    event = event_of(frame, {"thread_id": thread_id})
+    if event["type"] == "message:token":
+        event.setdefault("token", event.get("content", ""))
+    return event
+
+
+def events_of_answer(
+    message: dict[str, Any], thread_id: str, **ids: Any
+) -> Iterator[dict[str, Any]]:
+    """Tell a whole answer as the events that a stream would have brought."""
+    identity = {"thread_id": thread_id, **{name: one for name, one in ids.items() if one}}
+    content = message.get("content") or ""
+    yield {"type": "message:started", **identity}
+    if content:
+        yield {"type": "message:token", **identity, "token": content}
+    yield {"type": "message:completed", **identity, "content": content}
+
+
+def events_of_failure(error: FlowMaestroError, thread_id: str) -> Iterator[dict[str, Any]]:
+    """Tell the failure of an agent as the events that a stream would have brought."""
+    yield {"type": "message:started", "thread_id": thread_id}
+    yield {"type": "message:failed", "thread_id": thread_id, "error": error.message}

@@ -1,0 +1,61 @@
+"""What the backend says of webhooks, in the documented words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from flowmaestro_core.statuses import DELIVERY_STATUSES, with_status
+from flowmaestro_types.enums import WebhookEventType
+
+__all__ = ["delivery_of", "events_body", "test_result_of", "webhook_of"]
+
+_EVENT_TYPES: dict[Any, Any] = {member.value: member for member in WebhookEventType}
+
+
+def webhook_of(webhook: Any) -> Any:
+    """Read a webhook: its event types as enum members."""
+    if isinstance(webhook, dict) and isinstance(webhook.get("events"), list):
+        webhook["events"] = [_EVENT_TYPES.get(event, event) for event in webhook["events"]]
+    return webhook
+
+
+def delivery_of(delivery: Any) -> Any:
+    """Read a delivery: its status and event type as enum members."""
+    if isinstance(delivery, dict) and "event_type" in delivery:
+        event = delivery["event_type"]
+        delivery["event_type"] = _EVENT_TYPES.get(event, event)
+    return with_status(delivery, DELIVERY_STATUSES)
+
+
+def test_result_of(answer: dict[str, Any], round_trip_ms: int) -> dict[str, Any]:
+    """Read how a test went.
+
+    Today's backend does not send the documented ``response_time_ms``, and no
+    ``status_code`` where nobody answered.
+    """
+    data = answer["data"]
+    if isinstance(data, dict):
+        data.setdefault("status_code", None)
+        data.setdefault("message", data.get("error") or "")
+        data.setdefault("response_time_ms", round_trip_ms)
+    return answer
+
+
+def events_body(events: object) -> list[str]:
+    """Write event types, given as texts or enum members.
+
+    Raises:
+        TypeError: They are no list of strings.
+        ValueError: There are none.
+    """
+    if isinstance(events, str) or not isinstance(events, Iterable):
+        raise TypeError(f"events must be a list of event types, not {events!r}")
+    texts = []
+    for event in events:
+        if not isinstance(event, str):
+            raise TypeError(f"events: {event!r} is no event type; use WebhookEventType or a string")
+        texts.append(str(event))
+    if not texts:
+        raise ValueError("events must name at least one event type")
+    return texts
