@@ -146,8 +146,10 @@ class Options(NamedTuple):
 
 
 def check_options(options: Options) -> Options:
-    """Options for a look at the status on the side: short, and one try, for the next look
-    is soon. No wait for a connection either: the stream itself may hold the only one.
+    """Give the options for a look at the status beside an open stream.
+
+    Short, and one try, for the next look is soon. No long wait for a connection either: the
+    stream itself may hold the only one.
     """
     return options._replace(timeouts=Timeouts(5.0, 10.0, 5.0, 2.0), max_retries=0, deadline=None)
 

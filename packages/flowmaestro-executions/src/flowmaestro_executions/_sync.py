@@ -295,8 +295,9 @@ class Executions:
                 wait = min(wait, remaining)
             sleep(wait)
         if raise_on_failure and last["status"] != "completed":
+            reason = last["error"] or "no reason given"
             raise errors.ExecutionFailedError(
-                f"execution {execution_id!r} {last['status']}: {last['error'] or 'no reason given'}",
+                f"execution {execution_id!r} {last['status']}: {reason}",
                 code=f"execution_{last['status']}",
                 execution=dict(last),
             )

@@ -6,14 +6,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional
 
 from flowmaestro_agents._sync import Agents
+from flowmaestro_core._sync.client import CoreClient
 from flowmaestro_executions._sync import Executions
 from flowmaestro_knowledge_bases._sync import KnowledgeBases
 from flowmaestro_threads._sync import Threads
 from flowmaestro_triggers._sync import Triggers
 from flowmaestro_webhooks._sync import Webhooks
 from flowmaestro_workflows._sync import Workflows
-
-from flowmaestro_core._sync.client import CoreClient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,665 @@
+"""Every route of the v1 API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import asdict
+from typing import Any, Callable, NamedTuple, Optional
+from urllib.parse import urlsplit
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+
+from .access import Access, check_scopes
+from .answers import (
+    NotAUuid,
+    Refusal,
+    framework_error,
+    not_found,
+    page_numbers,
+    page_of,
+    refused,
+    success,
+)
+from .bus import Bus
+from .deliveries import Deliveries
+from .engine import AgentFailed, Engine
+from .records import (
+    ExecutionRecord,
+    MessageRecord,
+    ThreadRecord,
+    WebhookRecord,
+    new_id,
+    now,
+)
+from .registry import Agent, KnowledgeBase, Registry, Trigger, Workflow
+from .search import rank
+from .store import Store
+from .streams import EVENT_STREAM_HEADERS, execution_frames, frame, thread_frames
+
+__all__ = ["ROUTES", "Api", "Route"]
+
+EVENT_TYPES = (
+    "execution.started",
+    "execution.completed",
+    "execution.failed",
+    "execution.cancelled",
+    "thread.message.created",
+    "thread.message.completed",
+    "thread.message.failed",
+    "agent.execution.started",
+    "agent.execution.completed",
+    "agent.execution.failed",
+)
+
+_LONGEST_ANSWER_MS = 120_000
+_MOST_RESULTS = 20
+
+
+class Api:
+    """Answers requests; what it answers is the backend's, in the chosen dialect."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        bus: Bus,
+        engine: Engine,
+        access: Access,
+        webhooks: dict[str, WebhookRecord],
+        deliveries: Deliveries,
+        *,
+        documented: bool,
+        live_events: bool,
+        keepalive: float,
+        max_body_bytes: int,
+        stopping: asyncio.Event,
+    ) -> None:
+        self.registry = registry
+        self.store = store
+        self.bus = bus
+        self.engine = engine
+        self.access = access
+        self.webhooks = webhooks
+        self.deliveries = deliveries
+        self.documented = documented
+        self.live_events = live_events
+        self.keepalive = keepalive
+        self.max_body_bytes = max_body_bytes
+        self.stopping = stopping
+
+    async def handle(self, route: Route, request: Request) -> Response:
+        """Answer a request: its key, its body, its limits, its scopes, and then itself."""
+        headers: dict[str, str] = {}
+        try:
+            body = await self._body(request)
+            key = self.access.admit(request.headers)
+            headers, too_many = self.access.count(key)
+            if too_many is not None:
+                raise too_many
+            check_scopes(key, route.scopes)
+            response = await route.answer(self, request, body)
+        except Refusal as refusal:
+            response = refused(refusal)
+        except NotAUuid as odd:
+            response = framework_error(
+                500,
+                "Internal Server Error",
+                f'invalid input syntax for type uuid: "{odd.text}"',
+                "22P02",
+            )
+        except _Unreadable as problem:
+            response = framework_error(*problem.facts)
+        if not isinstance(response, StreamingResponse):
+            response.headers.update(headers)
+        return response
+
+    async def _body(self, request: Request) -> dict[str, Any]:
+        size = 0
+        parts = []
+        try:
+            async for part in request.stream():
+                size += len(part)
+                if size > self.max_body_bytes:
+                    raise _Unreadable(
+                        413,
+                        "Payload Too Large",
+                        "Request body is too large",
+                        "FST_ERR_CTP_BODY_TOO_LARGE",
+                    )
+                parts.append(part)
+        except ClientDisconnect:
+            raise _Unreadable(400, "Bad Request", "the client has gone", None) from None
+        raw = b"".join(parts)
+        if not raw:
+            return {}
+        try:
+            body = json.loads(raw)
+        except (ValueError, RecursionError):
+            raise _Unreadable(
+                400, "Bad Request", "Body is not valid JSON", "FST_ERR_CTP_INVALID_JSON_BODY"
+            ) from None
+        return body if isinstance(body, dict) else {}
+
+    # Workflows
+
+    async def list_workflows(self, request: Request, body: dict[str, Any]) -> Response:
+        return self._page(request, _newest_first(self.registry.workflows), _workflow)
+
+    async def get_workflow(self, request: Request, body: dict[str, Any]) -> Response:
+        workflow = self._find("Workflow", self.registry.workflows, request)
+        return success({**_workflow(workflow), "inputs": workflow.inputs})
+
+    async def execute_workflow(self, request: Request, body: dict[str, Any]) -> Response:
+        workflow = self._find("Workflow", self.registry.workflows, request)
+        record = self.engine.start(workflow, _inputs(body))
+        return success(
+            {
+                "execution_id": record.id,
+                "workflow_id": workflow.id,
+                "status": "pending",
+                "inputs": record.inputs,
+            },
+            202,
+        )
+
+    # Executions
+
+    async def list_executions(self, request: Request, body: dict[str, Any]) -> Response:
+        page, per_page = page_numbers(request)
+        workflow_id = request.query_params.get("workflow_id")
+        status = request.query_params.get("status")
+        rows = _newest_first(self.store.executions)
+        if workflow_id:
+            rows = [row for row in rows if row.workflow_id == workflow_id]
+        if status and (self.documented or not workflow_id):
+            rows = [row for row in rows if row.status == status]
+        shown = _cut(rows, page, per_page)
+        total = len(rows)
+        if status and not self.documented:
+            # Today's backend filters by status within the page and counts what is left;
+            # without a workflow it filters before, and counts the page all the same.
+            shown = [row for row in shown if row.status == status]
+            total = len(shown)
+        items = [_execution(row) for row in shown]
+        return page_of(items, page, per_page, total=total, documented=self.documented)
+
+    async def get_execution(self, request: Request, body: dict[str, Any]) -> Response:
+        return success(_execution(self._find("Execution", self.store.executions, request)))
+
+    async def cancel_execution(self, request: Request, body: dict[str, Any]) -> Response:
+        record: ExecutionRecord = self._find("Execution", self.store.executions, request)
+        if record.is_over:
+            raise Refusal(
+                400,
+                "validation_error",
+                f"Execution cannot be cancelled. Current status: {record.status}",
+            )
+        self.engine.cancel(record)
+        return success(
+            {
+                "id": record.id,
+                "status": "cancelled",
+                "message": "Execution cancelled successfully",
+            }
+        )
+
+    async def execution_events(self, request: Request, body: dict[str, Any]) -> Response:
+        record = self._find("Execution", self.store.executions, request)
+        frames = execution_frames(
+            self.bus,
+            record,
+            documented=self.documented,
+            live=self.documented or self.live_events,
+            keepalive=self.keepalive,
+            last_event_id=request.headers.get("last-event-id"),
+            stopping=self.stopping,
+        )
+        return _stream(frames)
+
+    # Agents and threads
+
+    async def list_agents(self, request: Request, body: dict[str, Any]) -> Response:
+        return self._page(request, _newest_first(self.registry.agents), _agent)
+
+    async def get_agent(self, request: Request, body: dict[str, Any]) -> Response:
+        agent = self._find("Agent", self.registry.agents, request)
+        return success(
+            {
+                **_agent(agent),
+                "system_prompt": agent.system_prompt,
+                "temperature": agent.temperature,
+                "max_tokens": agent.max_tokens,
+                "available_tools": agent.tools,
+            }
+        )
+
+    async def create_thread(self, request: Request, body: dict[str, Any]) -> Response:
+        agent = self._find("Agent", self.registry.agents, request)
+        metadata = body.get("metadata")
+        thread = ThreadRecord(new_id(), agent.id, metadata if isinstance(metadata, dict) else {})
+        self.store.save(thread)
+        data: dict[str, Any] = {
+            "id": thread.id,
+            "agent_id": agent.id,
+            "status": thread.status,
+            "created_at": thread.created_at,
+        }
+        if self.documented:
+            data["metadata"] = thread.metadata
+        return success(data, 201)
+
+    async def get_thread(self, request: Request, body: dict[str, Any]) -> Response:
+        thread = self._find("Thread", self.store.threads, request)
+        data = asdict(thread)
+        if not self.documented:
+            # Accepted, and forgotten.
+            del data["metadata"]
+        return success(data)
+
+    async def delete_thread(self, request: Request, body: dict[str, Any]) -> Response:
+        thread = self._find("Thread", self.store.threads, request)
+        self.store.delete_thread(thread.id)
+        return success({"id": thread.id, "deleted": True})
+
+    async def list_messages(self, request: Request, body: dict[str, Any]) -> Response:
+        thread = self._find("Thread", self.store.threads, request)
+        messages = self.store.messages[thread.id]
+        if self.documented:
+            return self._page(request, messages, _message)
+        return success({"messages": [_message(message) for message in messages]})
+
+    async def send_message(self, request: Request, body: dict[str, Any]) -> Response:
+        if body.get("stream") and not self.documented:
+            raise Refusal(
+                501,
+                "not_implemented",
+                "Streaming messages not yet implemented in public API. Use stream=false.",
+            )
+        thread: ThreadRecord = self._find("Thread", self.store.threads, request)
+        content = body.get("content")
+        if not isinstance(content, str) or not content:
+            raise Refusal(400, "validation_error", "Message content is required")
+        agent = self.registry.agents.get(thread.agent_id)
+        if agent is None:
+            raise not_found("Agent", thread.agent_id, ids_are_uuids=not self.documented)
+        if body.get("stream"):
+            return _stream(self._answer_frames(agent, thread, content))
+        timeout_ms = body.get("timeout")
+        if not isinstance(timeout_ms, (int, float)) or isinstance(timeout_ms, bool):
+            timeout_ms = _LONGEST_ANSWER_MS
+        timeout_ms = min(max(timeout_ms, 1), _LONGEST_ANSWER_MS)
+        task = await self.engine.answer(agent, thread, content)
+        try:
+            answer = await asyncio.wait_for(asyncio.shield(task), timeout_ms / 1000)
+        except asyncio.TimeoutError:
+            raise Refusal(
+                408,
+                "timeout",
+                f"Execution did not complete within {timeout_ms:g}ms. Use GET /api/v1/threads/"
+                f"{thread.id}/messages to check for new messages.",
+            ) from None
+        except AgentFailed as failed:
+            raise Refusal(500, "execution_failed", str(failed)) from None
+        message = next(
+            (one for one in reversed(self.store.messages.get(thread.id, [])) if one.role != "user"),
+            MessageRecord(new_id(), thread.id, "assistant", answer),
+        )
+        if self.documented:
+            sent = {"message_id": message.id, "thread_id": thread.id, "status": "completed"}
+            return success(sent)
+        said = {"role": "assistant", "content": answer, "tool_calls": None}
+        return success(
+            {
+                "execution_id": new_id(),
+                "thread_id": thread.id,
+                "status": "completed",
+                "message": {**said, "created_at": message.created_at},
+                "iterations": 1,
+                "tool_calls_count": 0,
+            }
+        )
+
+    async def _answer_frames(
+        self, agent: Agent, thread: ThreadRecord, content: str
+    ) -> AsyncIterator[bytes]:
+        told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        await self.engine.answer(agent, thread, content, told.put_nowait)
+        number = 0
+        while True:
+            event = await told.get()
+            number += 1
+            yield frame(event["type"], event, number)
+            if event["type"] in ("message:completed", "message:failed"):
+                return
+
+    async def thread_events(self, request: Request, body: dict[str, Any]) -> Response:
+        thread = self._find("Thread", self.store.threads, request)
+        return _stream(thread_frames(self.bus, thread.id, self.keepalive, self.stopping))
+
+    # Triggers
+
+    async def list_triggers(self, request: Request, body: dict[str, Any]) -> Response:
+        return self._page(request, _newest_first(self.registry.triggers), _trigger)
+
+    async def execute_trigger(self, request: Request, body: dict[str, Any]) -> Response:
+        trigger: Trigger = self._find("Trigger", self.registry.triggers, request)
+        if not trigger.enabled:
+            raise Refusal(400, "validation_error", "Trigger is not enabled")
+        workflow = self.registry.workflows[trigger.workflow_id]
+        record = self.engine.start(workflow, _inputs(body), trigger.id)
+        trigger.count += 1
+        trigger.last_triggered_at = now()
+        return success(
+            {
+                "execution_id": record.id,
+                "workflow_id": workflow.id,
+                "trigger_id": trigger.id,
+                "status": "pending",
+                "inputs": record.inputs,
+            },
+            202,
+        )
+
+    # Knowledge bases
+
+    async def list_knowledge_bases(self, request: Request, body: dict[str, Any]) -> Response:
+        return self._page(request, _newest_first(self.registry.knowledge_bases), _knowledge_base)
+
+    async def get_knowledge_base(self, request: Request, body: dict[str, Any]) -> Response:
+        base = self._find("Knowledge base", self.registry.knowledge_bases, request)
+        return success(
+            {
+                **_knowledge_base(base),
+                "embedding_model": "text-embedding-3-small",
+                "chunk_size": base.chunk_size,
+                "chunk_overlap": base.chunk_overlap,
+            }
+        )
+
+    async def query_knowledge_base(self, request: Request, body: dict[str, Any]) -> Response:
+        base: KnowledgeBase = self._find("Knowledge base", self.registry.knowledge_bases, request)
+        query, top_k = body.get("query"), body.get("top_k")
+        if not isinstance(query, str) or not query:
+            raise Refusal(400, "validation_error", "Query is required")
+        if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
+            top_k = 5
+        top_k = min(top_k, _MOST_RESULTS)
+        results = []
+        for index, score in rank(query, [chunk.content for chunk in base.chunks])[:top_k]:
+            chunk = base.chunks[index]
+            names = ("chunk_id", "similarity") if self.documented else ("id", "score")
+            results.append(
+                {
+                    names[0]: chunk.id,
+                    "content": chunk.content,
+                    "document_id": chunk.document_id,
+                    "document_name": chunk.document_name,
+                    names[1]: score,
+                    "metadata": chunk.metadata,
+                }
+            )
+        return success({"results": results, "query": query, "top_k": top_k})
+
+    # Webhooks
+
+    async def list_webhooks(self, request: Request, body: dict[str, Any]) -> Response:
+        def shown(webhook: WebhookRecord) -> dict[str, Any]:
+            item = _webhook(webhook)
+            del item["headers"]
+            return item
+
+        return self._page(request, _newest_first(self.webhooks), shown)
+
+    async def get_webhook(self, request: Request, body: dict[str, Any]) -> Response:
+        return success(_webhook(self._find("Webhook", self.webhooks, request)))
+
+    async def create_webhook(self, request: Request, body: dict[str, Any]) -> Response:
+        if not isinstance(body.get("name"), str) or not body["name"]:
+            raise Refusal(400, "validation_error", "Webhook name is required")
+        _check_webhook({"url": None, "events": None, **body})
+        webhook = WebhookRecord(
+            new_id(),
+            body["name"],
+            body["url"],
+            list(body["events"]),
+            body.get("headers"),
+            "whsec_" + secrets.token_hex(32),
+        )
+        self.webhooks[webhook.id] = webhook
+        data = _webhook(webhook)
+        del data["updated_at"]
+        return success({**data, "secret": webhook.secret}, 201)
+
+    async def update_webhook(self, request: Request, body: dict[str, Any]) -> Response:
+        webhook: WebhookRecord = self._find("Webhook", self.webhooks, request)
+        _check_webhook(body)
+        for name in ("name", "url", "events", "headers", "is_active"):
+            if name in body:
+                setattr(webhook, name, body[name])
+        webhook.updated_at = now()
+        data = _webhook(webhook)
+        del data["created_at"]
+        return success(data)
+
+    async def delete_webhook(self, request: Request, body: dict[str, Any]) -> Response:
+        webhook = self._find("Webhook", self.webhooks, request)
+        del self.webhooks[webhook.id]
+        self.deliveries.records.pop(webhook.id, None)
+        return success({"id": webhook.id, "deleted": True})
+
+    async def test_webhook(self, request: Request, body: dict[str, Any]) -> Response:
+        result = await self.deliveries.test(self._find("Webhook", self.webhooks, request))
+        if not self.documented:
+            del result["response_time_ms"]
+        return success(result)
+
+    async def list_deliveries(self, request: Request, body: dict[str, Any]) -> Response:
+        webhook = self._find("Webhook", self.webhooks, request)
+        records = self.deliveries.records.get(webhook.id, [])
+        return self._page(request, records[::-1], _delivery)
+
+    def _find(self, resource: str, things: dict[str, Any], request: Request) -> Any:
+        thing_id = request.path_params["id"]
+        thing = things.get(thing_id)
+        if thing is None:
+            raise not_found(resource, thing_id, ids_are_uuids=not self.documented)
+        return thing
+
+    def _page(self, request: Request, things: list[Any], show: Callable[[Any], Any]) -> Response:
+        page, per_page = page_numbers(request)
+        items = [show(thing) for thing in _cut(things, page, per_page)]
+        return page_of(items, page, per_page, total=len(things), documented=self.documented)
+
+
+class _Unreadable(Exception):
+    """A body that the framework refuses."""
+
+    def __init__(self, status: int, error: str, message: str, code: Optional[str]) -> None:
+        super().__init__(message)
+        self.facts = (status, error, message, code)
+
+
+def _stream(frames: AsyncIterator[bytes]) -> StreamingResponse:
+    response = StreamingResponse(frames, headers=EVENT_STREAM_HEADERS)
+    # Starlette would add a charset, which the backend does not send.
+    response.headers["content-type"] = "text/event-stream"
+    return response
+
+
+def _newest_first(things: dict[str, Any]) -> list[Any]:
+    return list(things.values())[::-1]
+
+
+def _cut(things: list[Any], page: int, per_page: int) -> list[Any]:
+    return things[(page - 1) * per_page : page * per_page]
+
+
+def _inputs(body: dict[str, Any]) -> dict[str, Any]:
+    inputs = body.get("inputs")
+    return inputs if isinstance(inputs, dict) else {}
+
+
+def _workflow(workflow: Workflow) -> dict[str, Any]:
+    return {
+        "id": workflow.id,
+        "name": workflow.name,
+        "description": workflow.description,
+        "version": 1,
+        "created_at": workflow.created_at,
+        "updated_at": workflow.created_at,
+    }
+
+
+def _execution(record: ExecutionRecord) -> dict[str, Any]:
+    data = asdict(record)
+    del data["trigger_id"]
+    return data
+
+
+def _agent(agent: Agent) -> dict[str, Any]:
+    return {
+        "id": agent.id,
+        "name": agent.name,
+        "description": agent.description,
+        "model": agent.model,
+        "provider": agent.provider,
+        "created_at": agent.created_at,
+        "updated_at": agent.created_at,
+    }
+
+
+def _message(message: MessageRecord) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "role": message.role,
+        "content": message.content,
+        "tool_calls": None,
+        "created_at": message.created_at,
+    }
+
+
+def _trigger(trigger: Trigger) -> dict[str, Any]:
+    return {
+        "id": trigger.id,
+        "workflow_id": trigger.workflow_id,
+        "name": trigger.name,
+        "trigger_type": trigger.trigger_type,
+        "enabled": trigger.enabled,
+        "last_triggered_at": trigger.last_triggered_at,
+        "trigger_count": trigger.count,
+        "created_at": trigger.created_at,
+        "updated_at": trigger.created_at,
+    }
+
+
+def _knowledge_base(base: KnowledgeBase) -> dict[str, Any]:
+    return {
+        "id": base.id,
+        "name": base.name,
+        "description": base.description,
+        "document_count": base.documents,
+        "chunk_count": len(base.chunks),
+        "created_at": base.created_at,
+        "updated_at": base.created_at,
+    }
+
+
+def _webhook(webhook: WebhookRecord) -> dict[str, Any]:
+    data = asdict(webhook)
+    del data["secret"]
+    return data
+
+
+def _delivery(delivery: Any) -> dict[str, Any]:
+    data = asdict(delivery)
+    del data["webhook_id"]
+    return data
+
+
+def _check_webhook(body: dict[str, Any]) -> None:
+    """Check what a webhook is made of, as far as the body has it.
+
+    Raises:
+        Refusal: It is not what the backend takes (400).
+    """
+    if "events" in body:
+        events = body["events"]
+        if not isinstance(events, list) or not events:
+            raise Refusal(400, "validation_error", "At least one event type is required")
+        unknown = [str(event) for event in events if event not in EVENT_TYPES]
+        if unknown:
+            raise Refusal(
+                400,
+                "validation_error",
+                f"Invalid event types: {', '.join(unknown)}. Valid types: {', '.join(EVENT_TYPES)}",
+            )
+    if "url" in body:
+        parts = urlsplit(body["url"] if isinstance(body["url"], str) else "")
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise Refusal(400, "validation_error", "Invalid URL format")
+
+
+class Route(NamedTuple):
+    """One route, what a key needs for it, and who answers."""
+
+    method: str
+    path: str
+    scopes: tuple[str, ...]
+    answer: Callable[[Api, Request, dict[str, Any]], Awaitable[Response]]
+    # True for what is documented but missing in today's backend.
+    documented_only: bool = False
+
+
+ROUTES = (
+    Route("GET", "/workflows", ("workflows:read",), Api.list_workflows),
+    Route("GET", "/workflows/{id}", ("workflows:read",), Api.get_workflow),
+    Route(
+        "POST",
+        "/workflows/{id}/execute",
+        ("workflows:read", "workflows:execute"),
+        Api.execute_workflow,
+    ),
+    Route("GET", "/executions", ("executions:read",), Api.list_executions),
+    Route("GET", "/executions/{id}", ("executions:read",), Api.get_execution),
+    Route(
+        "POST",
+        "/executions/{id}/cancel",
+        ("executions:read", "executions:cancel"),
+        Api.cancel_execution,
+    ),
+    Route("GET", "/executions/{id}/events", ("executions:read",), Api.execution_events),
+    Route("GET", "/agents", ("agents:read",), Api.list_agents),
+    Route("GET", "/agents/{id}", ("agents:read",), Api.get_agent),
+    Route("POST", "/agents/{id}/threads", ("agents:read", "agents:execute"), Api.create_thread),
+    Route("GET", "/threads/{id}", ("threads:read",), Api.get_thread),
+    Route("DELETE", "/threads/{id}", ("threads:write",), Api.delete_thread),
+    Route("GET", "/threads/{id}/messages", ("threads:read",), Api.list_messages),
+    Route("POST", "/threads/{id}/messages", ("threads:write",), Api.send_message),
+    Route("GET", "/threads/{id}/events", ("threads:read",), Api.thread_events, True),
+    Route("GET", "/triggers", ("triggers:read",), Api.list_triggers),
+    Route(
+        "POST",
+        "/triggers/{id}/execute",
+        ("triggers:read", "triggers:execute"),
+        Api.execute_trigger,
+    ),
+    Route("GET", "/knowledge-bases", ("knowledge-bases:read",), Api.list_knowledge_bases),
+    Route("GET", "/knowledge-bases/{id}", ("knowledge-bases:read",), Api.get_knowledge_base),
+    Route(
+        "POST",
+        "/knowledge-bases/{id}/query",
+        ("knowledge-bases:read", "knowledge-bases:query"),
+        Api.query_knowledge_base,
+    ),
+    Route("GET", "/webhooks", ("webhooks:read",), Api.list_webhooks),
+    Route("POST", "/webhooks", ("webhooks:write",), Api.create_webhook),
+    Route("GET", "/webhooks/{id}", ("webhooks:read",), Api.get_webhook),
+    Route("PATCH", "/webhooks/{id}", ("webhooks:write",), Api.update_webhook),
+    Route("DELETE", "/webhooks/{id}", ("webhooks:write",), Api.delete_webhook),
+    Route("POST", "/webhooks/{id}/test", ("webhooks:write",), Api.test_webhook),
+    Route("GET", "/webhooks/{id}/deliveries", ("webhooks:read",), Api.list_deliveries),
+)

@@ -1,0 +1,71 @@
+"""Brings events to the streams that are open, without letting a slow one hold up memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from typing import Any, NamedTuple
+
+__all__ = ["Bus", "Subscription", "Told"]
+
+# Events that a slow reader may lag behind; one more, and its stream is cut. It can
+# connect again and go on after the last id that it has.
+_LAG = 10_000
+# Events kept for such a reader, and of how many topics.
+_KEPT_EVENTS = 10_000
+_KEPT_TOPICS = 1_000
+
+
+class Told(NamedTuple):
+    """An event with its number in its topic."""
+
+    number: int
+    event: dict[str, Any]
+
+
+class Subscription:
+    """One open stream's share."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[Told] = asyncio.Queue(_LAG)
+        self.is_cut = False
+
+
+class Bus:
+    """Topics, each an execution or a thread. Used in the server's own thread only."""
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[str, list[Subscription]] = {}
+        self._kept: OrderedDict[str, deque[Told]] = OrderedDict()
+
+    def publish(self, topic: str, event: dict[str, Any]) -> None:
+        """Tell an event to every open stream of its topic."""
+        kept = self._kept.get(topic)
+        if kept is None:
+            kept = self._kept[topic] = deque(maxlen=_KEPT_EVENTS)
+            if len(self._kept) > _KEPT_TOPICS:
+                self._kept.popitem(last=False)
+        told = Told(kept[-1].number + 1 if kept else 1, event)
+        kept.append(told)
+        for subscription in self._subscriptions.get(topic, ()):
+            try:
+                subscription.queue.put_nowait(told)
+            except asyncio.QueueFull:
+                subscription.is_cut = True
+
+    def since(self, topic: str, number: int) -> list[Told]:
+        """Give the events of a topic after one that a reader has."""
+        return [told for told in self._kept.get(topic, ()) if told.number > number]
+
+    def subscribe(self, topic: str) -> Subscription:
+        """Open a share of a topic."""
+        subscription = Subscription()
+        self._subscriptions.setdefault(topic, []).append(subscription)
+        return subscription
+
+    def unsubscribe(self, topic: str, subscription: Subscription) -> None:
+        """Give a share up."""
+        subscriptions = self._subscriptions[topic]
+        subscriptions.remove(subscription)
+        if not subscriptions:
+            del self._subscriptions[topic]

@@ -1,0 +1,180 @@
+"""What the user registers: workflows, agents, knowledge bases, triggers; each checked."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Optional, Union
+
+from .records import new_id, now
+from .search import chunks_of
+
+__all__ = ["Agent", "Chunk", "KnowledgeBase", "Registry", "Trigger", "Workflow"]
+
+Handler = Callable[..., Any]
+
+
+@dataclass
+class Workflow:
+    """A workflow and the function that is it."""
+
+    id: str
+    name: str
+    description: Optional[str]
+    inputs: Optional[dict[str, Any]]
+    # None for a workflow that cannot be run, as one without nodes on the backend.
+    handler: Optional[Handler]
+    created_at: str = field(default_factory=now)
+
+
+@dataclass
+class Agent:
+    """An agent and the function that answers for it."""
+
+    id: str
+    name: str
+    description: Optional[str]
+    handler: Handler
+    model: str
+    provider: str
+    system_prompt: Optional[str]
+    temperature: float
+    max_tokens: int
+    tools: list[dict[str, Any]]
+    created_at: str = field(default_factory=now)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A piece of a document."""
+
+    id: str
+    content: str
+    document_id: str
+    document_name: str
+    metadata: dict[str, Any]
+
+
+@dataclass
+class KnowledgeBase:
+    """Documents, cut into chunks."""
+
+    id: str
+    name: str
+    description: Optional[str]
+    chunk_size: int
+    chunk_overlap: int
+    chunks: list[Chunk] = field(default_factory=list)
+    documents: int = 0
+    created_at: str = field(default_factory=now)
+
+    def add(self, name: str, text: str, metadata: Optional[dict[str, Any]] = None) -> str:
+        """Add a document.
+
+        Args:
+            name: What it is called, as in ``"handbook.pdf"``.
+            text: What it says.
+            metadata: Given back with each of its chunks.
+
+        Returns:
+            The document's id.
+        """
+        document_id = new_id()
+        self.documents += 1
+        for content in chunks_of(text, self.chunk_size, self.chunk_overlap):
+            self.chunks.append(Chunk(new_id(), content, document_id, name, metadata or {}))
+        return document_id
+
+
+@dataclass
+class Trigger:
+    """What starts a workflow."""
+
+    id: str
+    workflow_id: str
+    name: str
+    trigger_type: str
+    enabled: bool
+    count: int = 0
+    last_triggered_at: Optional[str] = None
+    created_at: str = field(default_factory=now)
+
+
+class Registry:
+    """Everything that a test or a program has registered, by id."""
+
+    def __init__(self) -> None:
+        self.workflows: dict[str, Workflow] = {}
+        self.agents: dict[str, Agent] = {}
+        self.knowledge_bases: dict[str, KnowledgeBase] = {}
+        self.triggers: dict[str, Trigger] = {}
+
+    def add(self, kind: str, things: dict[str, Any], thing: Any) -> None:
+        """Register a thing under its id.
+
+        Raises:
+            ValueError: The id is empty or taken.
+        """
+        if not isinstance(thing.id, str) or not thing.id:
+            raise ValueError(f"the id of a {kind} must be a string that is not empty")
+        if thing.id in things:
+            raise ValueError(
+                f"there is a {kind} {thing.id!r} already ({things[thing.id].name}); "
+                "give this one another id"
+            )
+        things[thing.id] = thing
+
+
+def check_handler(handler: object, what: str, parameters: Sequence[str]) -> Handler:
+    """Check at registration that a handler can be called the way it will be.
+
+    Args:
+        handler: The user's function.
+        what: What it is for: ``"workflow 'wf_123'"``.
+        parameters: What it is called with; it may leave out the last ones.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    usage = ", ".join(parameters)
+    if not callable(handler):
+        raise TypeError(f"the handler of {what} must be a function, not {handler!r}")
+    name = getattr(handler, "__name__", repr(handler))
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):
+        return handler
+    if arity_of(signature, len(parameters)) is None:
+        raise TypeError(
+            f"the handler of {what} is called with ({usage}) or fewer, from the left, "
+            f"but {name}{signature} cannot be"
+        )
+    return handler
+
+
+def arity_of(signature: inspect.Signature, most: int) -> Optional[int]:
+    """How many positional arguments a function takes, at most so many; None for none that fit."""
+    for count in range(most, -1, -1):
+        try:
+            signature.bind(*range(count))
+        except TypeError:
+            continue
+        return count
+    return None
+
+
+def call(handler: Handler, *arguments: Any) -> Any:
+    """Call a handler with as many arguments as it takes."""
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):
+        return handler(*arguments)
+    return handler(*arguments[: arity_of(signature, len(arguments))])
+
+
+def text_of(source: Union[str, "os.PathLike[str]"]) -> str:
+    """Give a text itself, or that of the file that a path names."""
+    return source if isinstance(source, str) else Path(source).read_text(encoding="utf-8")

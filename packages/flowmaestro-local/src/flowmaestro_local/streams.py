@@ -1,0 +1,157 @@
+"""Event streams, in the words of each dialect."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any, Optional
+
+from .bus import Bus, Subscription
+from .records import TERMINAL, ExecutionRecord
+
+__all__ = ["EVENT_STREAM_HEADERS", "execution_frames", "thread_frames"]
+
+EVENT_STREAM_HEADERS = {
+    "cache-control": "no-cache",
+    "connection": "keep-alive",
+    "x-accel-buffering": "no",
+}
+
+# How long the backend leaves a stream open after its last event.
+_LINGER = 0.5
+
+_TERMINAL_EVENTS = tuple(f"execution:{status}" for status in TERMINAL)
+
+
+def frame(name: str, data: dict[str, Any], number: Optional[int] = None) -> bytes:
+    """Write one event."""
+    text = f"id: {number}\n" if number is not None else ""
+    text += f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+    return text.encode()
+
+
+async def execution_frames(
+    bus: Bus,
+    execution: ExecutionRecord,
+    *,
+    documented: bool,
+    live: bool,
+    keepalive: float,
+    last_event_id: Optional[str],
+    stopping: asyncio.Event,
+) -> AsyncIterator[bytes]:
+    """Tell how an execution goes on.
+
+    Args:
+        bus: Where its events come from.
+        execution: The execution.
+        documented: Whether types are in the data, keys are snake_case, and events have ids.
+        live: Whether events come at all: on today's backend a stream that was opened
+            while the execution ran is silent for ever.
+        keepalive: Seconds between two comments.
+        last_event_id: What a reader has already; later events are sent again.
+        stopping: Set when the server stops.
+    """
+    subscription = bus.subscribe(execution.id)
+    try:
+        if documented and last_event_id is not None and last_event_id.isdigit():
+            missed = bus.since(execution.id, int(last_event_id))
+        else:
+            missed = []
+        if execution.is_over and not missed:
+            yield _ended(execution, documented)
+            if not documented:
+                await asyncio.sleep(_LINGER)
+            return
+        connected = {"execution_id": execution.id, "status": execution.status}
+        yield frame("connected", {"type": "connected", **connected} if documented else connected)
+        for told in missed:
+            yield frame(told.event["type"], told.event, told.number)
+        if execution.is_over:
+            return
+        async for told in _live(subscription, keepalive, stopping):
+            if told is None:
+                yield b": keepalive\n\n"
+            elif not live:
+                continue
+            elif documented:
+                yield frame(told.event["type"], told.event, told.number)
+            else:
+                yield frame(told.event["type"], _as_backend(told.event))
+            if told is not None and live and told.event["type"] in _TERMINAL_EVENTS:
+                if not documented:
+                    await asyncio.sleep(_LINGER)
+                return
+    finally:
+        bus.unsubscribe(execution.id, subscription)
+
+
+async def thread_frames(
+    bus: Bus, thread_id: str, keepalive: float, stopping: asyncio.Event
+) -> AsyncIterator[bytes]:
+    """Tell what an agent says in a thread; only the documented dialect has this stream."""
+    subscription = bus.subscribe(thread_id)
+    try:
+        yield frame("connected", {"type": "connected", "thread_id": thread_id})
+        async for told in _live(subscription, keepalive, stopping):
+            if told is None:
+                yield b": keepalive\n\n"
+            else:
+                yield frame(told.event["type"], told.event, told.number)
+    finally:
+        bus.unsubscribe(thread_id, subscription)
+
+
+async def _live(
+    subscription: Subscription, keepalive: float, stopping: asyncio.Event
+) -> AsyncIterator[Any]:
+    """Give events as they come, None where a keepalive is due; end when the server stops."""
+    stop = asyncio.ensure_future(stopping.wait())
+    try:
+        while not (subscription.is_cut and subscription.queue.empty()):
+            if not subscription.queue.empty():
+                yield subscription.queue.get_nowait()
+                continue
+            get = asyncio.ensure_future(subscription.queue.get())
+            try:
+                await asyncio.wait(
+                    {get, stop}, timeout=keepalive, return_when=asyncio.FIRST_COMPLETED
+                )
+                if get.done():
+                    yield get.result()
+                elif stop.done():
+                    return
+                else:
+                    yield None
+            finally:
+                get.cancel()
+    finally:
+        stop.cancel()
+
+
+def _ended(execution: ExecutionRecord, documented: bool) -> bytes:
+    """Write the one frame of a stream that was opened after the end."""
+    name = f"execution:{execution.status}"
+    data: dict[str, Any] = {
+        "execution_id": execution.id,
+        "status": execution.status,
+        "outputs": execution.outputs,
+        "error": execution.error,
+    }
+    if execution.completed_at is not None:
+        data["completed_at"] = execution.completed_at
+    return frame(name, {"type": name, **data} if documented else data)
+
+
+# The documented words that the backend says otherwise, beyond camelCase.
+_WORDS = {"progress": "percentage"}
+
+
+def _as_backend(event: dict[str, Any]) -> dict[str, Any]:
+    """Say an event with the backend's own keys."""
+    return {
+        re.sub(r"_([a-z])", lambda match: match[1].upper(), _WORDS.get(key, key)): value
+        for key, value in event.items()
+    }
