@@ -20,6 +20,9 @@ _CHECK_PAUSES = (1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 4.0, 8.0, 15.0)
 # are on their way arrive before the end is told.
 GRACE = 0.5
 
+# Where there is nothing to look at; clocks of operating systems take no endless wait.
+_LONGEST_PAUSE = 60.0
+
 # A connection that lasted this long did its work, even if it brought no event.
 _LONG_ENOUGH = 10.0
 
@@ -85,7 +88,7 @@ class Liveness:
         due = self._next_check if self._ending is None else self._ending
         if self._usual_gap is not None:
             due = min(due, self._heard + 2 * self._usual_gap + 0.001)
-        return max(due - now, 0.0)
+        return min(max(due - now, 0.0), _LONGEST_PAUSE)
 
     def lost(self, now: float) -> Optional[int]:
         """A connection broke or could not be made.

@@ -21,6 +21,7 @@ from flowmaestro_core.response import is_missing_route
 from flowmaestro_core.statuses import THREAD_STATUSES, with_status
 
 from .wire import (
+    answer_among,
     events_of_answer,
     events_of_failure,
     messages_page,
@@ -226,11 +227,13 @@ class AsyncThreads:
         """
         request = _post_message(thread_id, content, stream=False)
         try:
-            answer: Any = await self._client.call(request)
+            answer: Any = sent_result_of(await self._client.call(request), thread_id)
         except errors.FlowMaestroError as error:
             _name_thread(error, thread_id)
             raise
-        return sent_result_of(answer, thread_id)  # type: ignore[return-value]
+        if answer["data"]["message"] is None:
+            answer["data"]["message"] = await self._answer_to(answer["data"])
+        return answer  # type: ignore[no-any-return]
 
     def send_message_stream(self, thread_id: str, content: str) -> AsyncEventStream[ThreadEvent]:
         """Say something to the agent and get its answer as it is made.
@@ -369,6 +372,30 @@ class AsyncThreads:
                 deadline=client.options.deadline,
             )
         )
+
+    async def _answer_to(self, sent: Any) -> Any:
+        """Find the agent's answer where the backend only acknowledged the message."""
+        thread_id, message_id = sent["thread_id"], sent.get("message_id")
+        bound = self._client.options.deadline or _ANSWER_SECONDS
+        until = time.monotonic() + bound
+        pause = _FIRST_PAUSE / 4
+        while True:
+            messages: Any = (await self.list_messages(thread_id))["data"]
+            answer = answer_among(messages, message_id)
+            if answer is not None:
+                return answer
+            if time.monotonic() + pause > until:
+                break
+            await sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        error = errors.TimeoutError(
+            f"the message was posted, but the agent has not answered within {bound:g} s; "
+            f"look at threads.list_messages({thread_id!r})",
+            code="answer_timeout",
+            outcome_unknown=True,
+        )
+        _name_thread(error, thread_id)
+        raise error
 
     async def _new_answers(self, thread_id: str) -> AsyncGenerator[dict[str, Any], None]:
         """Look at a thread's messages again and again, and tell the new answers."""

@@ -22,6 +22,7 @@ from flowmaestro_core.response import is_missing_route
 from flowmaestro_core.statuses import THREAD_STATUSES, with_status
 
 from .wire import (
+    answer_among,
     events_of_answer,
     events_of_failure,
     messages_page,
@@ -227,11 +228,13 @@ class Threads:
         """
         request = _post_message(thread_id, content, stream=False)
         try:
-            answer: Any = self._client.call(request)
+            answer: Any = sent_result_of(self._client.call(request), thread_id)
         except errors.FlowMaestroError as error:
             _name_thread(error, thread_id)
             raise
-        return sent_result_of(answer, thread_id)  # type: ignore[return-value]
+        if answer["data"]["message"] is None:
+            answer["data"]["message"] = self._answer_to(answer["data"])
+        return answer  # type: ignore[no-any-return]
 
     def send_message_stream(self, thread_id: str, content: str) -> EventStream[ThreadEvent]:
         """Say something to the agent and get its answer as it is made.
@@ -370,6 +373,30 @@ class Threads:
                 deadline=client.options.deadline,
             )
         )
+
+    def _answer_to(self, sent: Any) -> Any:
+        """Find the agent's answer where the backend only acknowledged the message."""
+        thread_id, message_id = sent["thread_id"], sent.get("message_id")
+        bound = self._client.options.deadline or _ANSWER_SECONDS
+        until = time.monotonic() + bound
+        pause = _FIRST_PAUSE / 4
+        while True:
+            messages: Any = (self.list_messages(thread_id))["data"]
+            answer = answer_among(messages, message_id)
+            if answer is not None:
+                return answer
+            if time.monotonic() + pause > until:
+                break
+            sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        error = errors.TimeoutError(
+            f"the message was posted, but the agent has not answered within {bound:g} s; "
+            f"look at threads.list_messages({thread_id!r})",
+            code="answer_timeout",
+            outcome_unknown=True,
+        )
+        _name_thread(error, thread_id)
+        raise error
 
     def _new_answers(self, thread_id: str) -> Generator[dict[str, Any], None, None]:
         """Look at a thread's messages again and again, and tell the new answers."""

@@ -12,6 +12,7 @@ from flowmaestro_core.sse import Frame
 from flowmaestro_core.statuses import MESSAGE_STATUSES, with_status
 
 __all__ = [
+    "answer_among",
     "events_of_answer",
     "events_of_failure",
     "messages_page",
@@ -44,6 +45,21 @@ def sent_result_of(answer: dict[str, Any], thread_id: str) -> dict[str, Any]:
         data.setdefault("status", None)
         data.setdefault("message", None)
     return answer
+
+
+def answer_among(messages: list[dict[str, Any]], message_id: object) -> Optional[dict[str, Any]]:
+    """Find the agent's answer to a message: that message itself, or the first one behind it.
+
+    Args:
+        messages: The thread's messages, the oldest first.
+        message_id: What the backend said when the message was posted.
+    """
+    found = False
+    for message in messages:
+        found = found or message.get("id") == message_id
+        if found and message.get("role") == "assistant":
+            return {key: value for key, value in message.items() if key != "id"}
+    return None
 
 
 def thread_event_of(frame: Frame, thread_id: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 from weakref import WeakKeyDictionary
 
@@ -24,6 +24,9 @@ __all__ = ["AsyncPump", "Limiter", "Scoped", "settle", "sleep", "time_limit"]
 T = TypeVar("T")
 
 sleep = anyio.sleep
+
+# Pieces that may be left of a chunk of 64 KiB, were each of them one byte.
+_MOST_BUFFERED = 65_536
 
 
 async def settle(result: object) -> None:
@@ -160,12 +163,28 @@ class AsyncPump:
 
 async def _chunks_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     """Iterate over the bytes; as a generator it is closed by the event loop if it is lost."""
+    chunks = response.aiter_bytes()
     try:
         yield b""
-        async for chunk in response.aiter_bytes():
+        async for chunk in chunks:
             yield chunk
     finally:
         await response.aclose()
+        await _exhaust(chunks)
+
+
+async def _exhaust(chunks: AsyncIterator[bytes]) -> None:
+    """End the generators that httpx and httpcore have nested in each other.
+
+    Closing the outer one leaves the inner ones to the garbage collector, of which trio
+    complains. Reading on from a response that is closed ends them all: with what was in
+    the buffer, and then with an error.
+    """
+    for _ in range(_MOST_BUFFERED):
+        try:
+            await chunks.__anext__()
+        except (StopAsyncIteration, Exception):
+            return
 
 
 async def open_pump(

@@ -95,6 +95,8 @@ class _Follower:
     def __init__(self, source: AsyncSource) -> None:
         self._source = source
         self._policy = RetryPolicy(max_retries=source.max_retries)
+        # A stream that is read once and to its end is bounded by its read timeout alone.
+        self._is_watched = source.reconnects or source.deadline is not None
         self._connected = False
         self._last_event_id = ""
         self._ids: deque[str] = deque(maxlen=_REMEMBERED_IDS)
@@ -119,8 +121,11 @@ class _Follower:
                 self._liveness.opened(time.monotonic())
                 try:
                     while True:
-                        chunk = await pump.next(self._pause, self._look)
-                        if chunk is None or not chunk or isinstance(chunk, Unanswered):
+                        if self._is_watched:
+                            chunk = await pump.next(self._pause, self._look)
+                        else:
+                            chunk = await pump.read()
+                        if chunk is None or isinstance(chunk, Unanswered) or not chunk:
                             break
                         for event in self._events_in(decoder, chunk):
                             yield event

@@ -1,0 +1,44 @@
+"""What every test stands on: both event loops, the recordings, and no network."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KEY = "fm_live_test"
+WIRE = Path(__file__).parent / "data" / "wire"
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def recording(name: str) -> Any:
+    """Give a recorded case, as in ``recording("workflows/get")``."""
+    return json.loads((WIRE / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FLOWMAESTRO_API_KEY", "FLOWMAESTRO_BASE_URL", "FLOWMAESTRO_LOG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a test that would leave this machine."""
+    connect = socket.socket.connect
+
+    def checked(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            assert address[0] in ("127.0.0.1", "::1", "localhost"), f"a test connects to {address}"
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", checked)
