@@ -28,14 +28,10 @@ RULES = [
     (r"\b__a(enter|exit|iter|next)__\b", r"__\1__"),
     (r"\baclose\b", "close"),
     (r"\ba(iter_bytes|read)\(", r"\1("),
-    (r"\bStopAsyncIteration\b", "StopIteration"),
     (r"\bAsyncGenerator\[(.*?), None\]", r"Generator[\1, None, None]"),
     (r"\bAsync(?=[A-Z])", ""),
     (r"\b_async\b", "_sync"),
-    (r"\basync_(?=[a-z])", ""),
     (r"asynchronous, under asyncio or trio\.", "synchronous; threads may share it."),
-    (r"\banext\(", "next("),
-    (r"\banyio\.sleep\(", "time.sleep("),
 ]
 ASYNC_ONLY = "# async only"
 AWAITABLE = "Awaitable["

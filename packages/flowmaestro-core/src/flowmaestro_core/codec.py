@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
-__all__ = ["decode", "encode"]
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
+
+__all__ = ["decode", "encode", "is_array", "is_object"]
 
 
 def encode(body: object) -> bytes:
@@ -41,7 +44,17 @@ def decode(body: Union[bytes, str]) -> Any:
     raise ValueError(problem)
 
 
-def _first_problem(value: object, at: str, above: set[int]) -> Optional[Exception]:
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """True for what a JSON object becomes."""
+    return isinstance(value, dict)
+
+
+def is_array(value: object) -> TypeGuard[list[Any]]:
+    """True for what a JSON array becomes."""
+    return isinstance(value, list)
+
+
+def _first_problem(value: Any, at: str, above: set[int]) -> Optional[Exception]:
     """Find what JSON cannot carry, and say where: ``inputs.user.born``."""
     where = at or "the body"
     if value is None or isinstance(value, (str, bool, int)):
@@ -53,22 +66,26 @@ def _first_problem(value: object, at: str, above: set[int]) -> Optional[Exceptio
     if not isinstance(value, (dict, list, tuple)):
         hint = "; use .isoformat()" if hasattr(value, "isoformat") else ""
         return TypeError(f"{where} is a {type(value).__name__}, which JSON cannot carry{hint}")
-    if id(value) in above:
+    inside = cast("Any", value)
+    if id(inside) in above:
         return ValueError(f"{where} holds itself, which JSON cannot carry")
     if len(above) > 500:
         return ValueError(f"{at[:80]}... is nested too deep for JSON")
-    above.add(id(value))
-    children: Any
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, (str, int, float, bool, type(None))):
-                return TypeError(f"{where} has the key {key!r}; JSON keys are strings")
-        children = ((f"{at}.{key}" if at else str(key), child) for key, child in value.items())
-    else:
-        children = ((f"{at}[{index}]", child) for index, child in enumerate(value))
-    for child_at, child in children:
+    above.add(id(inside))
+    for child_at, child in _children_of(inside, at):
         problem = _first_problem(child, child_at, above)
         if problem is not None:
             return problem
-    above.discard(id(value))
+    above.discard(id(inside))
+    if is_object(inside):
+        for key in inside:
+            if not isinstance(key, (str, int, float, bool, type(None))):
+                return TypeError(f"{where} has the key {key!r}; JSON keys are strings")
     return None
+
+
+def _children_of(value: Any, at: str) -> list[tuple[str, Any]]:
+    """Give what an object or array holds, each with the path to it."""
+    if is_object(value):
+        return [(f"{at}.{key}" if at else str(key), child) for key, child in value.items()]
+    return [(f"{at}[{index}]", child) for index, child in enumerate(value)]

@@ -20,7 +20,7 @@ Errors hold plain data only, so they can be pickled, copied and sent to other pr
 from __future__ import annotations
 
 import builtins
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 __all__ = [
     "AuthenticationError",
@@ -72,7 +72,7 @@ class FlowMaestroError(Exception):
 
     def __str__(self) -> str:
         head = f"[{self.code}] {self.message}" if self.code else self.message
-        facts = []
+        facts: list[str] = []
         if self.status_code is not None:
             facts.append(f"HTTP {self.status_code}")
         if self.request_id:
@@ -108,8 +108,8 @@ class AuthorizationError(FlowMaestroError):
     @property
     def missing_scopes(self) -> list[str]:
         """The scopes that the key would need, as far as the backend names them."""
-        scopes = (self.details or {}).get("missing_scopes")
-        return [str(scope) for scope in scopes] if isinstance(scopes, list) else []
+        scopes: Any = (self.details or {}).get("missing_scopes")
+        return list(map(str, cast("list[Any]", scopes))) if isinstance(scopes, list) else []
 
 
 class NotFoundError(FlowMaestroError):

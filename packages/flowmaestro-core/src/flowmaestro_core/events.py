@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .codec import decode
+from .codec import decode, is_object
 from .sse import Frame
 
 __all__ = ["event_of"]
@@ -31,7 +31,7 @@ def event_of(frame: Frame, identity: dict[str, str]) -> dict[str, Any]:
         ValueError: The data is no JSON object.
     """
     content = decode(frame.data)
-    if not isinstance(content, dict):
+    if not is_object(content):
         raise ValueError(f"the data of an event is {type(content).__name__}, not an object")
     event: dict[str, Any] = {"type": content.get("type") or frame.event or "message", **identity}
     for key, value in content.items():

@@ -187,7 +187,7 @@ def warn_of_plain_http(base_url: str) -> None:
 def _outside() -> int:
     """How many frames up the first one is that is not this SDK's."""
     level = 1
-    frame = sys._getframe(1)
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     while frame.f_back is not None and frame.f_globals["__name__"].startswith("flowmaestro"):
         frame = frame.f_back
         level += 1

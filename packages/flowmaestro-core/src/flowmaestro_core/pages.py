@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Optional
 
+from .codec import is_object
+
 __all__ = ["page_of", "slice_of"]
 
 _DEFAULT_PER_PAGE = 20
@@ -16,8 +18,8 @@ def page_of(answer: dict[str, Any], page: Optional[int], per_page: Optional[int]
     Today's backend says ``has_next`` where the documentation says ``has_more``.
     """
     said = answer.get("pagination")
-    pagination = dict(said) if isinstance(said, dict) else {}
-    items = answer.get("data") or []
+    pagination = dict(said) if is_object(said) else {}
+    items: list[Any] = answer.get("data") or []
     pagination.setdefault("page", page or 1)
     pagination.setdefault("per_page", per_page or _DEFAULT_PER_PAGE)
     so_far = (pagination["page"] - 1) * pagination["per_page"] + len(items)

@@ -98,7 +98,7 @@ def page_query(
         TypeError: A number is none, or a filter is no string.
         ValueError: A number is below 1, or a filter is empty.
     """
-    pairs = []
+    pairs: list[str] = []
     for name, number in (("page", page), ("per_page", per_page)):
         if number is not None:
             pairs.append(f"{name}={at_least_one(name, number)}")

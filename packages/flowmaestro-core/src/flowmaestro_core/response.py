@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Optional
 
 from . import errors
-from .codec import decode
+from .codec import decode, is_object
 from .config import API_PREFIX
 from .retries import Failure, parse_retry_after
 
@@ -96,7 +96,7 @@ def read_data(answer: Answer) -> dict[str, Any]:
     except ValueError as why:
         problem = f"the answer is no JSON ({why})" if answer.body else "the answer is empty"
     else:
-        if isinstance(content, dict):
+        if is_object(content):
             if "data" in content:
                 return content
             if "error" in content:
@@ -120,7 +120,7 @@ def error_of(answer: Answer, now: float) -> errors.FlowMaestroError:
         content = decode(answer.body)
     except ValueError:
         content = None
-    return _error_from(answer, content if isinstance(content, dict) else {}, now)
+    return _error_from(answer, content if is_object(content) else {}, now)
 
 
 def _error_from(
@@ -133,17 +133,20 @@ def _error_from(
     ``{"success": false, "error": "text", "details"}``. A proxy's HTML is none of them.
     """
     status = answer.status
-    error = content.get("error")
-    if isinstance(error, dict):
+    error: Any = content.get("error")
+    code: Any
+    message: Any
+    details: Any
+    if is_object(error):
         code, message, details = error.get("code"), error.get("message"), error.get("details")
     else:
         code, details = content.get("code"), content.get("details")
         message = content.get("message") or error
-    meta = content.get("meta")
-    request_id = meta.get("request_id") if isinstance(meta, dict) else None
+    meta: Any = content.get("meta")
+    request_id: Any = meta.get("request_id") if is_object(meta) else None
     if not isinstance(request_id, str):
         request_id = answer.headers.get("x-request-id")
-    if details is not None and not isinstance(details, dict):
+    if details is not None and not is_object(details):
         details = {"details": details}
 
     if code == _NOT_A_UUID and status == 500:

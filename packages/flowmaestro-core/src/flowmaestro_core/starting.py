@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from .codec import is_object
 from .statuses import EXECUTION_STATUSES, with_status
 
 __all__ = ["execute_result_of", "inputs_body"]
@@ -26,6 +27,6 @@ def inputs_body(inputs: Optional[Mapping[str, Any]]) -> dict[str, Any]:
 def execute_result_of(answer: dict[str, Any]) -> dict[str, Any]:
     """Read what a start answers: the status as an enum member, ``inputs`` always there."""
     data = with_status(answer["data"], EXECUTION_STATUSES)
-    if isinstance(data, dict):
+    if is_object(data):
         data.setdefault("inputs", {})
     return answer

@@ -6,6 +6,8 @@ from typing import Any
 
 from flowmaestro_types.enums import DeliveryStatus, ExecutionStatus, MessageStatus, ThreadStatus
 
+from .codec import is_object
+
 __all__ = [
     "DELIVERY_STATUSES",
     "EXECUTION_STATUSES",
@@ -22,7 +24,7 @@ DELIVERY_STATUSES: dict[Any, Any] = {member.value: member for member in Delivery
 
 def with_status(thing: Any, statuses: dict[Any, Any]) -> Any:
     """Put the enum member in the place of a status text, in place."""
-    if isinstance(thing, dict):
+    if is_object(thing):
         status = thing.get("status")
         if isinstance(status, str):
             thing["status"] = statuses.get(status, status)

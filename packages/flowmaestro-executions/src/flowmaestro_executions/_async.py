@@ -12,14 +12,15 @@ from flowmaestro_core._async.stream import AsyncEventStream, AsyncSource
 from flowmaestro_core.config import check_options
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
+from flowmaestro_core.sse import Frame
 from flowmaestro_core.statuses import EXECUTION_STATUSES, with_status
 
 from .wire import (
-    TERMINAL_EVENTS,
     TERMINAL_STATUSES,
     cancelled_before,
     execution_event_of,
     execution_of,
+    is_terminal,
     terminal_event_of,
     with_more_if_full,
 )
@@ -202,9 +203,12 @@ class AsyncExecutions:
                 await client.executions.cancel("exec_123")
         """
         identifier("execution_id", execution_id)
+
+        def already_done(error: errors.FlowMaestroError) -> Optional[dict[str, Any]]:
+            return cancelled_before(execution_id, error)
+
         request = Request.post(
-            path("/executions/{}/cancel", execution_id),
-            already_done=lambda error: cancelled_before(execution_id, error),
+            path("/executions/{}/cancel", execution_id), already_done=already_done
         )
         answer: Any = await self._client.call(request)
         with_status(answer["data"], EXECUTION_STATUSES)
@@ -352,12 +356,15 @@ class AsyncExecutions:
             answer = await client.call(status, checking)
             return terminal_event_of(execution_of(answer["data"]))
 
+        def decode(frame: Frame) -> dict[str, Any]:
+            return execution_event_of(frame, execution_id)
+
         return AsyncEventStream(
             AsyncSource(
                 name=f"execution {execution_id!r}",
                 open=connect,
-                decode=lambda frame: execution_event_of(frame, execution_id),
-                ends=lambda event: event["type"] in TERMINAL_EVENTS,
+                decode=decode,
+                ends=is_terminal,
                 check=check,
                 max_retries=client.options.max_retries,
                 deadline=client.options.deadline,

@@ -13,14 +13,15 @@ from flowmaestro_core._sync.stream import EventStream, Source
 from flowmaestro_core.config import check_options
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
+from flowmaestro_core.sse import Frame
 from flowmaestro_core.statuses import EXECUTION_STATUSES, with_status
 
 from .wire import (
-    TERMINAL_EVENTS,
     TERMINAL_STATUSES,
     cancelled_before,
     execution_event_of,
     execution_of,
+    is_terminal,
     terminal_event_of,
     with_more_if_full,
 )
@@ -203,9 +204,12 @@ class Executions:
                 client.executions.cancel("exec_123")
         """
         identifier("execution_id", execution_id)
+
+        def already_done(error: errors.FlowMaestroError) -> Optional[dict[str, Any]]:
+            return cancelled_before(execution_id, error)
+
         request = Request.post(
-            path("/executions/{}/cancel", execution_id),
-            already_done=lambda error: cancelled_before(execution_id, error),
+            path("/executions/{}/cancel", execution_id), already_done=already_done
         )
         answer: Any = self._client.call(request)
         with_status(answer["data"], EXECUTION_STATUSES)
@@ -353,12 +357,15 @@ class Executions:
             answer = client.call(status, checking)
             return terminal_event_of(execution_of(answer["data"]))
 
+        def decode(frame: Frame) -> dict[str, Any]:
+            return execution_event_of(frame, execution_id)
+
         return EventStream(
             Source(
                 name=f"execution {execution_id!r}",
                 open=connect,
-                decode=lambda frame: execution_event_of(frame, execution_id),
-                ends=lambda event: event["type"] in TERMINAL_EVENTS,
+                decode=decode,
+                ends=is_terminal,
                 check=check,
                 max_retries=client.options.max_retries,
                 deadline=client.options.deadline,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from flowmaestro_core.codec import is_object
 from flowmaestro_core.errors import FlowMaestroError
 from flowmaestro_core.events import event_of
 from flowmaestro_core.sse import Frame
 from flowmaestro_core.statuses import EXECUTION_STATUSES, with_status
 
 __all__ = [
-    "TERMINAL_EVENTS",
     "TERMINAL_STATUSES",
     "cancelled_before",
     "execution_event_of",
     "execution_of",
+    "is_terminal",
     "terminal_event_of",
     "with_more_if_full",
 ]
@@ -25,7 +26,7 @@ TERMINAL_EVENTS = tuple(f"execution:{status}" for status in TERMINAL_STATUSES)
 
 def execution_of(execution: Any) -> Any:
     """Read an execution: the status as an enum member, every documented key there."""
-    if isinstance(execution, dict):
+    if is_object(execution):
         for key in ("outputs", "error", "started_at", "completed_at"):
             execution.setdefault(key, None)
         execution.setdefault("inputs", {})
@@ -63,6 +64,11 @@ def _progress_of(event: dict[str, Any]) -> float:
     if isinstance(completed, (int, float)) and isinstance(total, (int, float)) and total > 0:
         return 100 * completed / total
     return 0
+
+
+def is_terminal(event: dict[str, Any]) -> bool:
+    """True for the last event of a stream."""
+    return event["type"] in TERMINAL_EVENTS
 
 
 def terminal_event_of(execution: dict[str, Any]) -> Optional[dict[str, Any]]:

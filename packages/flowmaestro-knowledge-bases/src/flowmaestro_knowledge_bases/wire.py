@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flowmaestro_core.codec import is_array
+
 __all__ = ["query_result_of"]
 
 
@@ -13,10 +15,10 @@ def query_result_of(answer: dict[str, Any], query: str) -> dict[str, Any]:
     Today's backend says ``score`` where ``similarity`` is documented, and ``id`` for
     ``chunk_id``.
     """
-    data = answer["data"]
+    data: Any = answer["data"]
     # A later backend may give the results alone.
-    found = data if isinstance(data, list) else data.get("results") or []
-    rest = {} if isinstance(data, list) else data
+    rest: dict[str, Any] = {"results": data} if is_array(data) else data
+    found: list[Any] = rest.get("results") or []
     results = [_result_of(result) for result in found]
     return {**answer, "data": {"query": query, **rest, "results": results}}
 

@@ -4,7 +4,8 @@ from .faults import Fault, Faults
 from .records import ExecutionRecord, MessageRecord, RecordedRequest
 from .registry import KnowledgeBase, Trigger
 from .run import ExecutionCancelled, Node, Run
-from .server import LocalServer, Running
+from .running import Running
+from .server import LocalServer
 
 __version__ = "1.0.0"
 

@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import asdict
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, cast
 from urllib.parse import urlsplit
 
 from starlette.requests import ClientDisconnect, Request
@@ -119,7 +119,7 @@ class Api:
 
     async def _body(self, request: Request) -> dict[str, Any]:
         size = 0
-        parts = []
+        parts: list[bytes] = []
         try:
             async for part in request.stream():
                 size += len(part)
@@ -137,12 +137,12 @@ class Api:
         if not raw:
             return {}
         try:
-            body = json.loads(raw)
+            body: Any = json.loads(raw)
         except (ValueError, RecursionError):
             raise _Unreadable(
                 400, "Bad Request", "Body is not valid JSON", "FST_ERR_CTP_INVALID_JSON_BODY"
             ) from None
-        return body if isinstance(body, dict) else {}
+        return _object(body)
 
     # Workflows
 
@@ -239,8 +239,7 @@ class Api:
 
     async def create_thread(self, request: Request, body: dict[str, Any]) -> Response:
         agent = self._find("Agent", self.registry.agents, request)
-        metadata = body.get("metadata")
-        thread = ThreadRecord(new_id(), agent.id, metadata if isinstance(metadata, dict) else {})
+        thread = ThreadRecord(new_id(), agent.id, _object(body.get("metadata")))
         self.store.save(thread)
         data: dict[str, Any] = {
             "id": thread.id,
@@ -388,7 +387,7 @@ class Api:
         if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
             top_k = 5
         top_k = min(top_k, _MOST_RESULTS)
-        results = []
+        results: list[dict[str, Any]] = []
         for index, score in rank(query, [chunk.content for chunk in base.chunks])[:top_k]:
             chunk = base.chunks[index]
             names = ("chunk_id", "similarity") if self.documented else ("id", "score")
@@ -499,8 +498,12 @@ def _cut(things: list[Any], page: int, per_page: int) -> list[Any]:
 
 
 def _inputs(body: dict[str, Any]) -> dict[str, Any]:
-    inputs = body.get("inputs")
-    return inputs if isinstance(inputs, dict) else {}
+    return _object(body.get("inputs"))
+
+
+def _object(value: Any) -> dict[str, Any]:
+    """Take an object, and nothing for anything else."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _workflow(workflow: Workflow) -> dict[str, Any]:
@@ -587,10 +590,12 @@ def _check_webhook(body: dict[str, Any]) -> None:
         Refusal: It is not what the backend takes (400).
     """
     if "events" in body:
-        events = body["events"]
+        events: Any = body["events"]
         if not isinstance(events, list) or not events:
             raise Refusal(400, "validation_error", "At least one event type is required")
-        unknown = [str(event) for event in events if event not in EVENT_TYPES]
+        unknown = [
+            event for event in map(str, cast("list[Any]", events)) if event not in EVENT_TYPES
+        ]
         if unknown:
             raise Refusal(
                 400,

@@ -105,7 +105,7 @@ class _Recorder:
 
 def _start_page(registry: Registry):  # type: ignore[no-untyped-def]
     async def page(request: Request) -> Response:
-        sections = []
+        sections: list[str] = []
         for title, things in (
             ("Workflows", registry.workflows),
             ("Agents", registry.agents),

@@ -152,7 +152,7 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> Union[int, str]:
     )
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection = connection_class(parts.hostname, parts.port, timeout=_TIMEOUT)
+        connection = connection_class(parts.hostname or "", parts.port, timeout=_TIMEOUT)
         try:
             connection.request("POST", target, body, headers)
             return connection.getresponse().status

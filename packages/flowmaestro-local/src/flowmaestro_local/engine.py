@@ -76,7 +76,7 @@ class Engine:
         running = self._runs.get(record.id)
         if running is not None:
             run, task = running
-            run._cancelled.set()
+            run.cancel()
             task.cancel()
 
     async def answer(
@@ -111,7 +111,7 @@ class Engine:
         """End everything that runs."""
         tasks: list[asyncio.Task[Any]] = list(self._answers)
         for run, task in list(self._runs.values()):
-            run._cancelled.set()
+            run.cancel()
             tasks.append(task)
         for task in tasks:
             task.cancel()
@@ -148,14 +148,14 @@ class Engine:
             run.emit("node:stream", node_id="handler", chunk=chunk)
 
         result = await self._result(handler, stream, inputs, run)
-        outputs = {} if result is None else result
+        outputs: Any = {} if result is None else result
         if not isinstance(outputs, dict):
             outputs = {"result": outputs}
         try:
             json.dumps(outputs, allow_nan=False)
         except (TypeError, ValueError) as why:
             raise TypeError(f"the handler returned what JSON cannot carry: {why}") from None
-        return outputs
+        return outputs  # pyright: ignore[reportUnknownVariableType]
 
     async def _result(
         self, handler: Callable[..., Any], stream: Callable[[Any], None], *arguments: Any

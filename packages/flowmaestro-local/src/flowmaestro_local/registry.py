@@ -67,7 +67,7 @@ class KnowledgeBase:
     description: Optional[str]
     chunk_size: int
     chunk_overlap: int
-    chunks: list[Chunk] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list[Chunk])
     documents: int = 0
     created_at: str = field(default_factory=now)
 

@@ -40,6 +40,10 @@ class Run:
         self._cancelled = threading.Event()
         self._nodes = 0
 
+    def cancel(self) -> None:
+        """Let the handler know that the execution is cancelled."""
+        self._cancelled.set()
+
     @property
     def is_cancelled(self) -> bool:
         """True once somebody has cancelled the execution."""

@@ -38,7 +38,7 @@ def rank(query: str, texts: Sequence[str]) -> list[tuple[int, float]]:
     if not documents or not wanted:
         return []
     average = sum(map(sum, (document.values() for document in documents))) / len(documents)
-    scores = []
+    scores: list[tuple[int, float]] = []
     for index, document in enumerate(documents):
         length = sum(document.values()) / (average or 1.0)
         score = 0.0

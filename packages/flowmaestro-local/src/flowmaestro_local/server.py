@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import errno
 import os
-import socket
-import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Callable, Optional, TypeVar, Union
 
-import uvicorn
-
 from .access import ALL_SCOPES, PREFIX, Access
-from .api import Api
-from .app import make_app
-from .bus import Bus
-from .deliveries import Deliveries
-from .engine import Engine
 from .faults import Faults
-from .http import Protocol
-from .records import ApiKey, ExecutionRecord, MessageRecord, RecordedRequest, WebhookRecord
+from .records import ApiKey, ExecutionRecord, MessageRecord, RecordedRequest
 from .registry import Agent, KnowledgeBase, Registry, Trigger, Workflow, check_handler
+from .running import Parts, Running, listen
 from .store import Store
 
-__all__ = ["LocalServer", "Running"]
+__all__ = ["LocalServer"]
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
@@ -37,8 +24,6 @@ DIALECTS = ("wire", "documented")
 
 # Requests that are kept for tests to look at.
 _KEPT_REQUESTS = 100_000
-_START_SECONDS = 10.0
-_STOP_SECONDS = 5.0
 
 
 class LocalServer:
@@ -108,17 +93,23 @@ class LocalServer:
                 raise ValueError(f"{name} must be more than 0, not {number}")
         self.dialect = dialect
         self.faults = Faults(seed)
-        self._live_events = live_events
-        self._keepalive = keepalive
-        self._max_running = max_running
-        self._max_body_bytes = max_body_bytes
-        self._webhook_pauses = webhook_pauses
         self._path = None if path is None else Path(path)
         self._registry = Registry()
         self._access = Access(per_minute, per_day)
-        self._webhooks: dict[str, WebhookRecord] = {}
         self._requests: deque[RecordedRequest] = deque(maxlen=_KEPT_REQUESTS)
-        self._store = Store(self._path)
+        self._parts = Parts(
+            documented=dialect == "documented",
+            live_events=live_events,
+            keepalive=keepalive,
+            max_running=max_running,
+            max_body_bytes=max_body_bytes,
+            webhook_pauses=webhook_pauses,
+            registry=self._registry,
+            access=self._access,
+            requests=self._requests,
+            faults=self.faults,
+            store=Store(self._path),
+        )
         self._running: Optional[Running] = None
 
     # What is registered
@@ -328,11 +319,11 @@ class LocalServer:
     @property
     def executions(self) -> list[ExecutionRecord]:
         """Every execution as it stands, the oldest first."""
-        return [replace(record) for record in list(self._store.executions.values())]
+        return [replace(record) for record in list(self._parts.store.executions.values())]
 
     def messages(self, thread_id: str) -> list[MessageRecord]:
         """Every message of a thread, the oldest first."""
-        return list(self._store.messages.get(thread_id, []))
+        return list(self._parts.store.messages.get(thread_id, []))
 
     # Starting and stopping
 
@@ -351,12 +342,12 @@ class LocalServer:
             RuntimeError: The server runs already.
             OSError: The port is in use.
         """
-        if self._running is not None:
+        if self._running is not None and self._running.is_running:
             raise RuntimeError(f"this server runs already, at {self._running.url}")
-        sock = _listen(host, port)
-        if self._store.is_closed:
-            self._store = Store(self._path)
-        self._running = Running(self, sock)
+        sock = listen(host, port)
+        if self._parts.store.is_closed:
+            self._parts.store = Store(self._path)
+        self._running = Running(self._parts, sock)
         return self._running
 
     @property
@@ -366,7 +357,7 @@ class LocalServer:
         Raises:
             RuntimeError: It does not run.
         """
-        if self._running is None:
+        if self._running is None or not self._running.is_running:
             raise RuntimeError("this server does not run; call start()")
         return self._running.url
 
@@ -376,151 +367,5 @@ class LocalServer:
             self._running.stop()
 
 
-class Running:
-    """A server that runs."""
-
-    def __init__(self, server: LocalServer, sock: socket.socket) -> None:
-        self._server = server
-        self._sock = sock
-        host, port = sock.getsockname()[:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        self._started = threading.Event()
-        self._problem: Optional[BaseException] = None
-        self._loop: Optional[asyncio.AbstractEventLoop] = None
-        self._stopping: Optional[asyncio.Event] = None
-        self._thread = threading.Thread(target=self._work, name="flowmaestro-local", daemon=True)
-        self._thread.start()
-        if not self._started.wait(_START_SECONDS):
-            raise RuntimeError(f"the server did not start within {_START_SECONDS:g} s")
-        if self._problem is not None:
-            raise self._problem
-
-    def __enter__(self) -> str:
-        return self.url
-
-    def __exit__(
-        self,
-        exc_type: Optional[type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Stop the server; once it is stopped, do nothing."""
-        if self._server._running is not self:
-            return
-        self._server._running = None
-        if self._loop is not None and self._stopping is not None:
-            # It may have ended by itself.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(_STOP_SECONDS)
-        self._server._store.close()
-
-    def wait(self) -> None:
-        """Wait until the server is stopped."""
-        while self._thread.is_alive():
-            self._thread.join(0.2)
-
-    def _work(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except BaseException as problem:
-            self._problem = problem
-        finally:
-            self._started.set()
-            self._sock.close()
-
-    async def _serve(self) -> None:
-        server = self._server
-        self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(_ignore_resets)
-        self._stopping = asyncio.Event()
-        bus = Bus()
-        deliveries = Deliveries(server._webhooks, server._webhook_pauses)
-        engine = Engine(
-            server._registry,
-            server._store,
-            bus,
-            max_running=server._max_running,
-            tell_webhooks=deliveries.tell,
-        )
-        api = Api(
-            server._registry,
-            server._store,
-            bus,
-            engine,
-            server._access,
-            server._webhooks,
-            deliveries,
-            documented=server.dialect == "documented",
-            live_events=server._live_events,
-            keepalive=server._keepalive,
-            max_body_bytes=server._max_body_bytes,
-            stopping=self._stopping,
-        )
-        web = uvicorn.Server(
-            uvicorn.Config(
-                make_app(api, server.faults, server._requests),
-                http=Protocol,
-                ws="none",
-                lifespan="off",
-                loop="asyncio",
-                log_config=None,
-                access_log=False,
-                log_level="critical",
-                date_header=True,
-                server_header=False,
-                timeout_keep_alive=72,
-                timeout_graceful_shutdown=1,
-                backlog=4096,
-            )
-        )
-        serving = asyncio.ensure_future(web.serve(sockets=[self._sock]))
-        while not web.started and not serving.done():
-            await asyncio.sleep(0.001)
-        self._started.set()
-        stopped = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        await engine.stop()
-        await deliveries.stop()
-        web.should_exit = True
-        await asyncio.sleep(0.01)
-        for connection in list(web.server_state.connections):
-            transport = getattr(connection, "transport", None)
-            if transport is not None:
-                transport.abort()
-        await serving
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    # A port whose last connections are still being closed can be used again at once.
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind((host, port))
-        sock.listen(4096)
-    except OSError as problem:
-        sock.close()
-        if problem.errno != errno.EADDRINUSE:
-            raise
-        message = (
-            f"port {port} on {host} is in use: stop what listens there, or choose another "
-            "port (0 takes a free one)"
-        )
-    else:
-        return sock
-    raise OSError(errno.EADDRINUSE, message)
-
-
 def _title(handler: object) -> str:
     return str(getattr(handler, "__name__", "workflow")).replace("_", " ").strip().capitalize()
-
-
-def _ignore_resets(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Say nothing of connections that were cut, which is what faults do."""
-    if not isinstance(context.get("exception"), (ConnectionError, asyncio.CancelledError)):
-        loop.default_exception_handler(context)

@@ -18,12 +18,14 @@ from flowmaestro_core.request import (
     path,
 )
 from flowmaestro_core.response import is_missing_route
+from flowmaestro_core.sse import Frame
 from flowmaestro_core.statuses import THREAD_STATUSES, with_status
 
 from .wire import (
     answer_among,
     events_of_answer,
     events_of_failure,
+    is_end,
     messages_page,
     sent_result_of,
     thread_event_of,
@@ -51,8 +53,6 @@ _ANSWER_SECONDS = 130.0
 # Where a thread has no stream, its messages are looked at every so many seconds.
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 5.0
-
-_ENDS = ("message:completed", "message:failed")
 
 
 class AsyncThreads:
@@ -112,11 +112,11 @@ class AsyncThreads:
                 await client.threads.delete("thread_123")
         """
         identifier("thread_id", thread_id)
-        request = Request(
-            "DELETE",
-            path("/threads/{}", thread_id),
-            already_done=lambda error: deleted_before(thread_id, error),
-        )
+
+        def already_done(error: errors.FlowMaestroError) -> Optional[dict[str, Any]]:
+            return deleted_before(thread_id, error)
+
+        request = Request("DELETE", path("/threads/{}", thread_id), already_done=already_done)
         answer: Any = await self._client.call(request)
         return answer  # type: ignore[no-any-return]
 
@@ -296,12 +296,15 @@ class AsyncThreads:
                 return _events(_answered(answer, thread_id))
             return _events(failure)
 
+        def decode(frame: Frame) -> dict[str, Any]:
+            return thread_event_of(frame, thread_id)
+
         return AsyncEventStream(
             AsyncSource(
                 name=f"thread {thread_id!r}",
                 open=connect,
-                decode=lambda frame: thread_event_of(frame, thread_id),
-                ends=lambda event: event["type"] in _ENDS,
+                decode=decode,
+                ends=is_end,
                 reconnects=False,
                 max_retries=client.options.max_retries,
                 deadline=client.options.deadline,
@@ -361,12 +364,14 @@ class AsyncThreads:
                 )
             return self._new_answers(thread_id)
 
+        def decode(frame: Frame) -> dict[str, Any]:
+            return thread_event_of(frame, thread_id)
+
         return AsyncEventStream(
             AsyncSource(
                 name=f"thread {thread_id!r}",
                 open=connect,
-                decode=lambda frame: thread_event_of(frame, thread_id),
-                ends=lambda event: False,
+                decode=decode,
                 may_just_close=True,
                 max_retries=client.options.max_retries,
                 deadline=client.options.deadline,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Optional
 
+from flowmaestro_core.codec import is_object
 from flowmaestro_core.errors import FlowMaestroError
 from flowmaestro_core.events import event_of
 from flowmaestro_core.pages import page_of, slice_of
@@ -15,6 +16,7 @@ __all__ = [
     "answer_among",
     "events_of_answer",
     "events_of_failure",
+    "is_end",
     "messages_page",
     "sent_result_of",
     "thread_event_of",
@@ -30,7 +32,7 @@ def messages_page(
     documented answer is a page like any other.
     """
     data = answer["data"]
-    if isinstance(data, dict):
+    if is_object(data):
         return slice_of(answer, data.get("messages") or [], page, per_page)
     if "pagination" not in answer:
         return slice_of(answer, data or [], page, per_page)
@@ -40,7 +42,7 @@ def messages_page(
 def sent_result_of(answer: dict[str, Any], thread_id: str) -> dict[str, Any]:
     """Read what sending a message answers; ``message`` is None where it is only accepted."""
     data = with_status(answer["data"], MESSAGE_STATUSES)
-    if isinstance(data, dict):
+    if is_object(data):
         data.setdefault("thread_id", thread_id)
         data.setdefault("status", None)
         data.setdefault("message", None)
@@ -72,6 +74,11 @@ def thread_event_of(frame: Frame, thread_id: str) -> dict[str, Any]:
     if event["type"] == "message:token":
         event.setdefault("token", event.get("content", ""))
     return event
+
+
+def is_end(event: dict[str, Any]) -> bool:
+    """True for the last event of an answer."""
+    return event["type"] in ("message:completed", "message:failed")
 
 
 def events_of_answer(

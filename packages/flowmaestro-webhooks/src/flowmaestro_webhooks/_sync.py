@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core.config import NOT_GIVEN, NotGiven
+from flowmaestro_core.errors import FlowMaestroError
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import (
     Request,
@@ -276,11 +277,11 @@ class Webhooks:
                 client.webhooks.delete("wh_123")
         """
         identifier("webhook_id", webhook_id)
-        request = Request(
-            "DELETE",
-            path("/webhooks/{}", webhook_id),
-            already_done=lambda error: deleted_before(webhook_id, error),
-        )
+
+        def already_done(error: FlowMaestroError) -> Optional[dict[str, Any]]:
+            return deleted_before(webhook_id, error)
+
+        request = Request("DELETE", path("/webhooks/{}", webhook_id), already_done=already_done)
         answer: Any = self._client.call(request)
         return answer  # type: ignore[no-any-return]
 
@@ -393,7 +394,8 @@ class Webhooks:
         return iterate(fetch, page)
 
 
-def _headers_body(headers: object) -> dict[str, str]:
+def _headers_body(headers: Any) -> dict[str, str]:
     if not isinstance(headers, Mapping):
         raise TypeError(f"headers must be a mapping of names to values, not {headers!r}")
-    return dict(headers)
+    copied: dict[str, str] = {**headers}
+    return copied

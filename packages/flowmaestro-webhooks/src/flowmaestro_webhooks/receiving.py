@@ -9,9 +9,9 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
-from flowmaestro_core.codec import decode
+from flowmaestro_core.codec import decode, is_object
 from flowmaestro_core.errors import WebhookVerificationError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def construct_event(
     except ValueError as why:
         problem = f"the body is signed but no JSON: {why}"
     else:
-        if isinstance(event, dict) and isinstance(event.get("event"), str):
+        if is_object(event) and isinstance(event.get("event"), str):
             if tolerance is not None:
                 _check_age(event.get("created_at"), tolerance)
             return event  # type: ignore[return-value]
@@ -161,7 +161,7 @@ def _header(headers: Headers, name: str, written: str) -> Optional[str]:
     """Find a header without regard to case, dashes or a WSGI prefix."""
     if not isinstance(headers, Mapping) and not hasattr(headers, "items"):
         raise TypeError(f"headers must be a mapping, not {type(headers).__name__}")
-    value = headers.get(written)
+    value: Any = headers.get(written)
     if value is None:
         for key, candidate in headers.items():
             text = key.decode("latin-1") if isinstance(key, bytes) else str(key)
@@ -170,7 +170,7 @@ def _header(headers: Headers, name: str, written: str) -> Optional[str]:
                 value = candidate
                 break
     if isinstance(value, (list, tuple)):
-        value = ",".join(map(_text, value))
+        value = ",".join(map(_text, cast("Sequence[Any]", value)))
     return None if value is None else _text(value)
 
 
@@ -178,9 +178,9 @@ def _text(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def _bytes_of(body: object) -> bytes:
+def _bytes_of(body: Any) -> bytes:
     if isinstance(body, (bytes, bytearray, memoryview)):
-        return bytes(body)
+        return bytes(cast("bytes", body))
     if isinstance(body, str):
         return body.encode("utf-8", "surrogateescape")
     raise TypeError(
@@ -189,12 +189,12 @@ def _bytes_of(body: object) -> bytes:
     )
 
 
-def _keys_of(secret: object) -> list[bytes]:
-    secrets: Iterable[object]
+def _keys_of(secret: Any) -> list[bytes]:
+    secrets: Iterable[Any]
     if isinstance(secret, str):
         secrets = [secret]
     elif isinstance(secret, Sequence) and not isinstance(secret, (bytes, bytearray)):
-        secrets = secret
+        secrets = cast("Sequence[Any]", secret)
     else:
         raise TypeError(f"secret must be a string or several, not {type(secret).__name__}")
     keys = [one.encode() for one in secrets if isinstance(one, str) and one]

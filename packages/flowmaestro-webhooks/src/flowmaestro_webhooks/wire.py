@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
+from flowmaestro_core.codec import is_array, is_object
 from flowmaestro_core.statuses import DELIVERY_STATUSES, with_status
 from flowmaestro_types.enums import WebhookEventType
 
@@ -15,14 +16,14 @@ _EVENT_TYPES: dict[Any, Any] = {member.value: member for member in WebhookEventT
 
 def webhook_of(webhook: Any) -> Any:
     """Read a webhook: its event types as enum members."""
-    if isinstance(webhook, dict) and isinstance(webhook.get("events"), list):
-        webhook["events"] = [_EVENT_TYPES.get(event, event) for event in webhook["events"]]
+    if is_object(webhook) and is_array(events := webhook.get("events")):
+        webhook["events"] = [_EVENT_TYPES.get(event, event) for event in events]
     return webhook
 
 
 def delivery_of(delivery: Any) -> Any:
     """Read a delivery: its status and event type as enum members."""
-    if isinstance(delivery, dict) and "event_type" in delivery:
+    if is_object(delivery) and "event_type" in delivery:
         event = delivery["event_type"]
         delivery["event_type"] = _EVENT_TYPES.get(event, event)
     return with_status(delivery, DELIVERY_STATUSES)
@@ -35,14 +36,14 @@ def test_result_of(answer: dict[str, Any], round_trip_ms: int) -> dict[str, Any]
     ``status_code`` where nobody answered.
     """
     data = answer["data"]
-    if isinstance(data, dict):
+    if is_object(data):
         data.setdefault("status_code", None)
         data.setdefault("message", data.get("error") or "")
         data.setdefault("response_time_ms", round_trip_ms)
     return answer
 
 
-def events_body(events: object) -> list[str]:
+def events_body(events: Any) -> list[str]:
     """Write event types, given as texts or enum members.
 
     Raises:
@@ -51,8 +52,8 @@ def events_body(events: object) -> list[str]:
     """
     if isinstance(events, str) or not isinstance(events, Iterable):
         raise TypeError(f"events must be a list of event types, not {events!r}")
-    texts = []
-    for event in events:
+    texts: list[str] = []
+    for event in cast("Iterable[Any]", events):
         if not isinstance(event, str):
             raise TypeError(f"events: {event!r} is no event type; use WebhookEventType or a string")
         texts.append(str(event))

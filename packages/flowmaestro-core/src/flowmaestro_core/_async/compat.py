@@ -36,7 +36,7 @@ async def settle(result: object) -> None:
 
 
 def time_limit(seconds: Optional[float]) -> anyio.CancelScope:
-    """Bound a block; ``cancelled_caught`` of the scope tells afterwards whether it ran out."""
+    """Leave a block when so many seconds have passed."""
     return anyio.move_on_after(seconds)
 
 

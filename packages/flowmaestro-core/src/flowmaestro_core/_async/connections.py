@@ -189,7 +189,7 @@ class AsyncConnections:
             # An event hook of the user's client has read it.
             return response.content
         size = 0
-        parts = []
+        parts: list[bytes] = []
         async for chunk in response.aiter_bytes():
             size += len(chunk)
             if size > self._max_response_bytes:

@@ -42,8 +42,8 @@ class AsyncSource(NamedTuple):
     open: Callable[[str, bool], Awaitable[Union[AsyncPump, AsyncGenerator[dict[str, Any], None]]]]
     # Makes an event of a frame; raises ValueError for one that is none.
     decode: Callable[[Frame], dict[str, Any]]
-    # True for the event after which there is no other.
-    ends: Callable[[dict[str, Any]], bool]
+    # True for the event after which there is no other; None where there is no such event.
+    ends: Optional[Callable[[dict[str, Any]], bool]] = None
     # Asks for the status, and gives the last event if it is over.
     check: Optional[Callable[[], Awaitable[Optional[dict[str, Any]]]]] = None
     # False where a second connection would do something twice or bring another stream.
@@ -129,7 +129,7 @@ class _Follower:
                             break
                         for event in self._events_in(decoder, chunk):
                             yield event
-                            if source.ends(event):
+                            if source.ends is not None and source.ends(event):
                                 return
                 finally:
                     await pump.aclose()

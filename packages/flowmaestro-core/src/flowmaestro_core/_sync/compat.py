@@ -37,8 +37,6 @@ def settle(result: object) -> None:
 class _NoLimit:
     """A thread cannot be cancelled: the timeouts of the request have to bound it."""
 
-    cancelled_caught = False
-
     def __enter__(self) -> _NoLimit:
         return self
 
@@ -55,10 +53,11 @@ class Scoped(Generic[T]):
     """Holds one thing per process: a child made by fork may not use its parent's sockets."""
 
     def __init__(self) -> None:
-        self._forget()
+        self.forget()
         _scoped.add(self)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Begin anew, in a child process."""
         self._thing: Optional[T] = None
         self._lock = threading.Lock()
 
@@ -84,7 +83,7 @@ _scoped: weakref.WeakSet[Scoped[Any]] = weakref.WeakSet()
 
 def _forget_all() -> None:
     for scoped in list(_scoped):
-        scoped._forget()
+        scoped.forget()
 
 
 if hasattr(os, "register_at_fork"):

@@ -186,7 +186,7 @@ class Connections:
             # An event hook of the user's client has read it.
             return response.content
         size = 0
-        parts = []
+        parts: list[bytes] = []
         for chunk in response.iter_bytes():
             size += len(chunk)
             if size > self._max_response_bytes:

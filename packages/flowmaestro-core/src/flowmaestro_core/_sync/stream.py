@@ -43,8 +43,8 @@ class Source(NamedTuple):
     open: Callable[[str, bool], Union[Pump, Generator[dict[str, Any], None, None]]]
     # Makes an event of a frame; raises ValueError for one that is none.
     decode: Callable[[Frame], dict[str, Any]]
-    # True for the event after which there is no other.
-    ends: Callable[[dict[str, Any]], bool]
+    # True for the event after which there is no other; None where there is no such event.
+    ends: Optional[Callable[[dict[str, Any]], bool]] = None
     # Asks for the status, and gives the last event if it is over.
     check: Optional[Callable[[], Optional[dict[str, Any]]]] = None
     # False where a second connection would do something twice or bring another stream.
@@ -128,7 +128,7 @@ class _Follower:
                             break
                         for event in self._events_in(decoder, chunk):
                             yield event
-                            if source.ends(event):
+                            if source.ends is not None and source.ends(event):
                                 return
                 finally:
                     pump.close()

@@ -113,10 +113,10 @@ class Transport:
                 )
             began = time.monotonic()
             remaining = None if options.deadline is None else started + options.deadline - began
-            with time_limit(remaining) as scope:
+            # Stands unless the try comes to its end in time.
+            result: Union[Answer, Unanswered, Opened] = _past_deadline(options)
+            with time_limit(remaining):
                 result = one_try(timeouts.within(remaining))
-            if scope.cancelled_caught:
-                result = _past_deadline(options)
             status = result.status if isinstance(result, Answer) else None
             if isinstance(result, Answer):
                 if "x-ratelimit-limit" in result.headers:
@@ -188,7 +188,7 @@ def _judge(result: object) -> tuple[Optional[errors.FlowMaestroError], Failure]:
 def _past_deadline(options: Options) -> Unanswered:
     return Unanswered(
         errors.TimeoutError(
-            f"the call was not done within its deadline of {options.deadline:g} s",
+            f"the call was not done within its deadline of {options.deadline or 0:g} s",
             code="deadline_exceeded",
         ),
         LOST,

@@ -1,0 +1,92 @@
+"""Every check of the project: ``uv run nox``, or one of them with ``-s NAME``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import nox
+
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["lint", "types", "tests", "install", "examples"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = False
+
+PYTHONS = ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
+NEWEST = "3.13"
+
+
+def sync(session: nox.Session, *groups: str) -> None:
+    """Install the workspace as uv.lock has it, with some dependency groups."""
+    chosen = [argument for group in groups for argument in ("--group", group)]
+    session.run_install(
+        "uv",
+        "sync",
+        "--frozen",
+        "--quiet",
+        "--no-default-groups",
+        *chosen,
+        f"--python={session.virtualenv.location}",
+        env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
+    )
+
+
+@nox.session(python=NEWEST)
+def lint(session: nox.Session) -> None:
+    """Style, the direction of imports, and generated code that is fresh."""
+    sync(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+    session.run("python", "tools/unasync.py", "--check")
+
+
+@nox.session(python=NEWEST)
+def types(session: nox.Session) -> None:
+    """The packages, and user code, as strict type checkers see them."""
+    sync(session, "types")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """All tests but those of the installed wheels; on the newest Python with coverage."""
+    sync(session, "test", "webhooks")
+    cover = []
+    if session.python == NEWEST:
+        cover = ["--cov", "--cov-report=term", "--cov-fail-under=95"]
+    arguments = session.posargs or ["-m", "not install", "-n", "2", *cover]
+    session.run("pytest", *arguments)
+
+
+@nox.session(python=NEWEST)
+def install(session: nox.Session) -> None:
+    """The wheels in clean environments: whole, slim, and with the lowest dependencies."""
+    sync(session, "test")
+    session.run("pytest", "-m", "install", "tests/install")
+
+
+@nox.session(python=NEWEST)
+def examples(session: nox.Session) -> None:
+    """Every example program, from beginning to end."""
+    sync(session, "test")
+    session.run("pytest", "tests/examples", "-n", "2")
+
+
+@nox.session(name="sync", python=NEWEST)
+def generate(session: nox.Session) -> None:
+    """Write the synchronous half anew."""
+    sync(session, "lint")
+    session.run("python", "tools/unasync.py")
+
+
+@nox.session(python=NEWEST)
+def bump(session: nox.Session) -> None:
+    """Set the version of all packages: ``nox -s bump -- 1.0.1``."""
+    session.run("python", "tools/bump.py", *session.posargs)
+    session.run_install("uv", "lock")
+
+
+if shutil.which("uv") is None:
+    sys.exit("uv is missing: python -m pip install uv")
