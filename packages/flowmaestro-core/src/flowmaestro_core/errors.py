@@ -20,7 +20,7 @@ Errors hold plain data only, so they can be pickled, copied and sent to other pr
 from __future__ import annotations
 
 import builtins
-from typing import Any, Optional, cast
+from typing import Any, Optional
 
 __all__ = [
     "AuthenticationError",
@@ -109,7 +109,8 @@ class AuthorizationError(FlowMaestroError):
     def missing_scopes(self) -> list[str]:
         """The scopes that the key would need, as far as the backend names them."""
         scopes: Any = (self.details or {}).get("missing_scopes")
-        return list(map(str, cast("list[Any]", scopes))) if isinstance(scopes, list) else []
+        given: list[Any] = scopes if isinstance(scopes, list) else []
+        return [str(scope) for scope in given]
 
 
 class NotFoundError(FlowMaestroError):

@@ -148,14 +148,14 @@ class Engine:
             run.emit("node:stream", node_id="handler", chunk=chunk)
 
         result = await self._result(handler, stream, inputs, run)
-        outputs: Any = {} if result is None else result
-        if not isinstance(outputs, dict):
-            outputs = {"result": outputs}
+        outputs: dict[str, Any] = {"result": result}
+        if result is None or isinstance(result, dict):
+            outputs = result or {}
         try:
             json.dumps(outputs, allow_nan=False)
         except (TypeError, ValueError) as why:
             raise TypeError(f"the handler returned what JSON cannot carry: {why}") from None
-        return outputs  # pyright: ignore[reportUnknownVariableType]
+        return outputs
 
     async def _result(
         self, handler: Callable[..., Any], stream: Callable[[Any], None], *arguments: Any

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
@@ -190,11 +190,11 @@ def _bytes_of(body: Any) -> bytes:
 
 
 def _keys_of(secret: Any) -> list[bytes]:
-    secrets: Iterable[Any]
+    secrets: Sequence[Any]
     if isinstance(secret, str):
         secrets = [secret]
     elif isinstance(secret, Sequence) and not isinstance(secret, (bytes, bytearray)):
-        secrets = cast("Sequence[Any]", secret)
+        secrets = secret
     else:
         raise TypeError(f"secret must be a string or several, not {type(secret).__name__}")
     keys = [one.encode() for one in secrets if isinstance(one, str) and one]
