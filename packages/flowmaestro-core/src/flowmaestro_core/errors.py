@@ -20,7 +20,7 @@ Errors hold plain data only, so they can be pickled, copied and sent to other pr
 from __future__ import annotations
 
 import builtins
-from typing import Any, Optional
+from typing import Any, Optional, cast
 
 __all__ = [
     "AuthenticationError",
@@ -109,8 +109,7 @@ class AuthorizationError(FlowMaestroError):
     def missing_scopes(self) -> list[str]:
         """The scopes that the key would need, as far as the backend names them."""
         scopes: Any = (self.details or {}).get("missing_scopes")
-        given: list[Any] = scopes if isinstance(scopes, list) else []
-        return [str(scope) for scope in given]
+        return list(map(str, cast("Any", scopes))) if isinstance(scopes, list) else []
 
 
 class NotFoundError(FlowMaestroError):

@@ -7,7 +7,7 @@ import inspect
 import json
 import threading
 from collections.abc import AsyncIterator, Awaitable
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, cast
 
 from .answers import Refusal
 from .bus import Bus
@@ -150,7 +150,7 @@ class Engine:
         result = await self._result(handler, stream, inputs, run)
         outputs: dict[str, Any] = {"result": result}
         if result is None or isinstance(result, dict):
-            outputs = result or {}
+            outputs = cast("Any", result) or {}
         try:
             json.dumps(outputs, allow_nan=False)
         except (TypeError, ValueError) as why:

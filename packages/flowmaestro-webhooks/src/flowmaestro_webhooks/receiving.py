@@ -194,7 +194,7 @@ def _keys_of(secret: Any) -> list[bytes]:
     if isinstance(secret, str):
         secrets = [secret]
     elif isinstance(secret, Sequence) and not isinstance(secret, (bytes, bytearray)):
-        secrets = secret
+        secrets = cast("Any", secret)
     else:
         raise TypeError(f"secret must be a string or several, not {type(secret).__name__}")
     keys = [one.encode() for one in secrets if isinstance(one, str) and one]

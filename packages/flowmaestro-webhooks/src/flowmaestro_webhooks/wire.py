@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from flowmaestro_core.codec import is_array, is_object
 from flowmaestro_core.statuses import DELIVERY_STATUSES, with_status
@@ -53,8 +53,7 @@ def events_body(events: Any) -> list[str]:
     if isinstance(events, str) or not isinstance(events, Iterable):
         raise TypeError(f"events must be a list of event types, not {events!r}")
     texts: list[str] = []
-    given: Iterable[Any] = events
-    for event in given:
+    for event in cast("Any", events):
         if not isinstance(event, str):
             raise TypeError(f"events: {event!r} is no event type; use WebhookEventType or a string")
         texts.append(str(event))
