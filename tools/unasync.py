@@ -27,6 +27,7 @@ RULES = [
     (r"\bhandle_async_request\b", "handle_request"),
     (r"\b__a(enter|exit|iter|next)__\b", r"__\1__"),
     (r"\baclose\b", "close"),
+    (r"\basynccontextmanager\b", "contextmanager"),
     (r"\ba(iter_bytes|read)\(", r"\1("),
     (r"\bAsyncGenerator\[(.*?), None\]", r"Generator[\1, None, None]"),
     (r"\bAsync(?=[A-Z])", ""),

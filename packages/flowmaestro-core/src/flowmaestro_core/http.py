@@ -165,8 +165,7 @@ def check_http_client(http_client: object, expected: type) -> None:
     """Tell the two kinds of httpx client apart before the first call fails on it."""
     if not isinstance(http_client, expected):
         raise TypeError(
-            f"http_client must be an httpx.{expected.__name__}, "
-            f"not {type(http_client).__module__.partition('.')[0]}.{type(http_client).__name__}"
+            f"http_client must be an httpx.{expected.__name__}, not {type(http_client).__name__}"
         )
 
 

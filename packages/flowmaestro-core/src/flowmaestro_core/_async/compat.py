@@ -19,7 +19,7 @@ from ..response import Unanswered
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["AsyncPump", "Limiter", "Scoped", "settle", "sleep", "time_limit"]
+__all__ = ["AsyncPump", "Limiter", "Scoped", "discard", "settle", "sleep", "time_limit"]
 
 T = TypeVar("T")
 
@@ -169,17 +169,17 @@ async def _chunks_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
         async for chunk in chunks:
             yield chunk
     finally:
-        await response.aclose()
-        await _exhaust(chunks)
+        await discard(response, chunks)
 
 
-async def _exhaust(chunks: AsyncIterator[bytes]) -> None:
-    """End the generators that httpx and httpcore have nested in each other.
+async def discard(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
+    """Close a response that was not read to its end.
 
-    Closing the outer one leaves the inner ones to the garbage collector, of which trio
+    httpx and httpcore have nested generators in each other. Closing the outer one leaves the inner ones to the garbage collector, of which trio
     complains. Reading on from a response that is closed ends them all: with what was in
     the buffer, and then with an error.
     """
+    await response.aclose()
     for _ in range(_MOST_BUFFERED):
         try:
             await chunks.__anext__()

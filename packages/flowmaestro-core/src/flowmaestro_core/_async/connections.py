@@ -21,7 +21,7 @@ from ..http import (
     warn_of_plain_http,
 )
 from ..response import Answer, Unanswered
-from .compat import AsyncPump, Limiter, Scoped, open_pump
+from .compat import AsyncPump, Limiter, Scoped, discard, open_pump
 
 if TYPE_CHECKING:
     from ..request import Request
@@ -190,9 +190,11 @@ class AsyncConnections:
             return response.content
         size = 0
         parts: list[bytes] = []
-        async for chunk in response.aiter_bytes():
+        chunks = response.aiter_bytes()
+        async for chunk in chunks:
             size += len(chunk)
             if size > self._max_response_bytes:
+                await discard(response, chunks)
                 return None
             parts.append(chunk)
         return b"".join(parts)

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 
 from ..response import Unanswered
@@ -19,7 +20,7 @@ from ..response import Unanswered
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Limiter", "Pump", "Scoped", "settle", "sleep", "time_limit"]
+__all__ = ["Limiter", "Pump", "Scoped", "discard", "settle", "sleep", "time_limit"]
 
 T = TypeVar("T")
 
@@ -171,12 +172,14 @@ class Pump:
         self._response.close()
 
 
-def _read(chunks: object, failed: Callable[[Exception], Unanswered]) -> Union[bytes, Unanswered]:
+def _read(
+    chunks: Iterator[bytes], failed: Callable[[Exception], Unanswered]
+) -> Union[bytes, Unanswered]:
     # Only where there are chunks there is httpx: importing this module is cheap.
     from ..http import TRANSPORT_FAILURES
 
     try:
-        return next(chunks)  # type: ignore[call-overload, no-any-return]
+        return next(chunks)
     except StopIteration:
         return b""
     except TRANSPORT_FAILURES as failure:
@@ -184,7 +187,7 @@ def _read(chunks: object, failed: Callable[[Exception], Unanswered]) -> Union[by
 
 
 def _read_ahead(
-    chunks: object,
+    chunks: Iterator[bytes],
     failed: Callable[[Exception], Unanswered],
     ahead: queue.Queue[Union[bytes, Unanswered]],
     stopped: threading.Event,

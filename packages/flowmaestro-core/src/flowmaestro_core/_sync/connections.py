@@ -22,7 +22,7 @@ from ..http import (
     warn_of_plain_http,
 )
 from ..response import Answer, Unanswered
-from .compat import Limiter, Pump, Scoped, open_pump
+from .compat import Limiter, Pump, Scoped, discard, open_pump
 
 if TYPE_CHECKING:
     from ..request import Request
@@ -187,9 +187,11 @@ class Connections:
             return response.content
         size = 0
         parts: list[bytes] = []
-        for chunk in response.iter_bytes():
+        chunks = response.iter_bytes()
+        for chunk in chunks:
             size += len(chunk)
             if size > self._max_response_bytes:
+                discard(response, chunks)
                 return None
             parts.append(chunk)
         return b"".join(parts)

@@ -205,17 +205,20 @@ class _Follower:
     def _look(self) -> bool:
         """Look around while the stream is silent; True ends the reading."""
         now = time.monotonic()
+        self._check_deadline(now)
+        if self._liveness.is_over(now) or self._liveness.is_stale(now):
+            return True
+        if self._liveness.check_is_due(now):
+            self._check()
+        return self._no_connection
+
+    def _check_deadline(self, now: float) -> None:
         if self._until is not None and now >= self._until:
             raise errors.TimeoutError(
                 f"the stream of {self._source.name} did not end within its deadline of "
                 f"{self._source.deadline:g} s",
                 code="deadline_exceeded",
             )
-        if self._liveness.is_over(now) or self._liveness.is_stale(now):
-            return True
-        if self._liveness.check_is_due(now):
-            self._check()
-        return self._no_connection
 
     def _check(self) -> None:
         """Ask for the status; a check that fails in passing is left out."""
@@ -234,11 +237,13 @@ class _Follower:
 
     def _wait_to_reconnect(self, reason: str) -> None:
         """Pause before the next connection, or give up."""
+        now = time.monotonic()
+        self._check_deadline(now)
         if self._no_connection:
             self._no_connection = False
             sleep(self._policy.backoff(1, random.random))
             return
-        failures = self._liveness.lost(time.monotonic())
+        failures = self._liveness.lost(now)
         if failures is None:
             # The execution may have ended while its stream could not be had.
             if self._source.check is not None:
@@ -253,7 +258,8 @@ class _Follower:
             reason,
             wait,
         )
-        sleep(max(wait, self._retry_after or 0.0))
+        wait = max(wait, self._retry_after or 0.0)
+        sleep(wait if self._until is None else max(min(wait, self._until - now), 0.0))
 
     def _reopen(self) -> Any:
         """Connect again; an error that may pass is given back, not raised."""

@@ -1,0 +1,307 @@
+"""Streams that break, stall, lie and are left: what the user sees of it."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import time
+
+import httpx
+import pytest
+
+from flowmaestro import AsyncFlowMaestroClient
+from flowmaestro_core import errors
+from flowmaestro_core._async import stream as stream_module
+from tests.conftest import KEY
+from tests.core.mock import Chunks, Script, data, error, events, frame
+
+pytestmark = pytest.mark.anyio  # async only
+
+URL = "http://127.0.0.1:1"
+CONNECTED = frame("connected", execution_id="e", status="running")
+STARTED = frame("node:started", type="node:started", nodeId="n1")
+DONE = frame("execution:completed", execution_id="e", status="completed", outputs={"a": 1})
+RUNNING = data({"id": "e", "workflow_id": "w", "status": "running", "inputs": {}})
+COMPLETED = data({"id": "e", "workflow_id": "w", "status": "completed", "outputs": {"a": 1}})
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch):
+    """Replace the sleeping between connections by a list of the pauses."""
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    monkeypatch.setattr(stream_module, "sleep", sleep)
+    return slept
+
+
+@contextlib.asynccontextmanager
+async def scripted(*steps, **options):
+    script = Script(*steps)
+    async with httpx.AsyncClient(transport=script) as http_client:
+        async with AsyncFlowMaestroClient(KEY, URL, http_client=http_client, **options) as client:
+            client.script = script
+            yield client
+
+
+async def types_of(stream):
+    return [event["type"] async for event in stream]
+
+
+async def test_a_stream_that_breaks_is_connected_again_and_connected_is_told_once():
+    broken = events(CONNECTED, STARTED, httpx.ReadError("reset"))
+    async with scripted(broken, events(CONNECTED, DONE)) as client:
+        types = await types_of(client.executions.stream("e"))
+    assert types == ["connected", "node:started", "execution:completed"]
+
+
+async def test_a_stream_that_is_closed_early_is_connected_again():
+    async with scripted(events(CONNECTED, STARTED), events(DONE)) as client:
+        types = await types_of(client.executions.stream("e"))
+    assert types == ["connected", "node:started", "execution:completed"]
+
+
+async def test_a_stream_that_cannot_be_had_is_given_up_with_an_error(pauses):
+    def answer(request):
+        return events(CONNECTED) if request.url.path.endswith("/events") else RUNNING
+
+    async with scripted(answer, max_retries=2) as client:
+        with pytest.raises(errors.StreamError, match="execution 'e' was lost") as caught:
+            await types_of(client.executions.stream("e"))
+    assert caught.value.code == "stream_lost"
+    streams = [r for r in client.script.requests if r.url.path.endswith("/events")]
+    assert len(streams) == 3
+    assert len(pauses) == 2
+
+
+async def test_an_end_that_the_stream_cannot_bring_is_told_all_the_same():
+    def answer(request):
+        if request.url.path.endswith("/events"):
+            raise httpx.ReadError("reset")
+        return COMPLETED
+
+    async with scripted(events(CONNECTED, httpx.ReadError("reset")), answer) as client:
+        collected = [event async for event in client.executions.stream("e")]
+    assert collected[-1]["type"] == "execution:completed"
+    assert collected[-1]["outputs"] == {"a": 1}
+
+
+async def test_the_first_connection_raises_the_ordinary_errors():
+    for step, cls in (
+        (error(404), errors.NotFoundError),
+        (error(401), errors.AuthenticationError),
+        (httpx.ConnectError("refused"), errors.ConnectionError),
+    ):
+        async with scripted(step, max_retries=0) as client:
+            with pytest.raises(cls):
+                await types_of(client.executions.stream("e"))
+
+
+async def test_an_error_that_will_not_pass_ends_a_stream_that_is_connected_again():
+    async with scripted(events(CONNECTED), error(403)) as client:
+        with pytest.raises(errors.AuthorizationError):
+            await types_of(client.executions.stream("e"))
+
+
+async def test_a_limit_while_connecting_again_is_waited_for(pauses):
+    async with scripted(events(CONNECTED), error(429, retry_after="9"), events(DONE)) as client:
+        assert "execution:completed" in await types_of(client.executions.stream("e"))
+    assert any(pause >= 9 for pause in pauses)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, html="<p>hello"),
+        httpx.Response(200, json={"data": {}}),
+        httpx.Response(200, text=""),
+    ],
+)
+async def test_an_answer_that_is_no_event_stream_is_a_clear_error(answer):
+    async with scripted(answer) as client:
+        with pytest.raises(errors.StreamError, match="no event stream"):
+            await types_of(client.executions.stream("e"))
+
+
+async def test_ids_go_back_to_the_server_and_are_not_told_twice():
+    first = events("id: 1\n" + CONNECTED, "id: 2\n" + STARTED, httpx.ReadError("reset"))
+    again = events("id: 2\n" + STARTED, "id: 3\n" + DONE)
+    async with scripted(first, again) as client:
+        types = await types_of(client.executions.stream("e"))
+    assert types == ["connected", "node:started", "execution:completed"]
+    assert "last-event-id" not in client.script.requests[0].headers
+    assert client.script.requests[1].headers["last-event-id"] == "2"
+
+
+async def test_an_empty_id_clears_the_last_one():
+    first = events("id: 1\n" + CONNECTED, "id:\n" + STARTED)
+    async with scripted(first, events(DONE)) as client:
+        await types_of(client.executions.stream("e"))
+    assert "last-event-id" not in client.script.requests[1].headers
+
+
+async def test_a_frame_that_cannot_be_read_is_left_out_with_a_warning(caplog):
+    async with scripted(events(CONNECTED, "event: x\ndata: {\n\n", DONE)) as client:
+        types = await types_of(client.executions.stream("e"))
+    assert types == ["connected", "execution:completed"]
+    assert "cannot be read" in caplog.text
+
+
+async def test_an_unknown_type_passes_through():
+    async with scripted(events(frame("agent:thought", type="agent:thought", x=1), DONE)) as client:
+        collected = [event async for event in client.executions.stream("e")]
+    assert collected[0] == {"type": "agent:thought", "execution_id": "e", "x": 1}
+
+
+async def test_nothing_comes_after_the_end():
+    async with scripted(events(DONE + STARTED + DONE)) as client:
+        assert await types_of(client.executions.stream("e")) == ["execution:completed"]
+
+
+async def test_an_event_that_is_too_long_ends_the_stream():
+    body = Chunks(CONNECTED.encode(), *[b"data: " + b"x" * 1_000_000] * 11)
+    endless = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body)
+    async with scripted(endless) as client:
+        with pytest.raises(errors.StreamError, match="longer than 10,000,000 bytes"):
+            await types_of(client.executions.stream("e"))
+    assert body.is_closed
+
+
+async def test_leaving_a_stream_early_closes_its_response():
+    async def leave_by_block(stream):
+        async with stream:
+            async for _ in stream:
+                break
+
+    async def leave_by_close(stream):
+        await stream.__anext__()
+        await stream.aclose()
+
+    async def leave_by_error(stream):
+        with contextlib.suppress(RuntimeError):
+            async with stream:
+                async for _ in stream:
+                    raise RuntimeError("mine")
+
+    for leave in (leave_by_block, leave_by_close, leave_by_error):
+        body = Chunks(CONNECTED.encode(), STARTED.encode(), STARTED.encode())
+        answer = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body)
+        async with scripted(lambda request, answer=answer: answer) as client:
+            await leave(client.executions.stream("e"))
+            assert body.is_closed, leave
+
+
+async def test_a_stream_that_was_never_read_opens_nothing():
+    async with scripted(events(DONE)) as client:
+        stream = client.executions.stream("e")
+        await stream.aclose()
+        del stream
+        gc.collect()
+        assert client.script.requests == []
+
+
+async def test_a_bad_id_is_refused_before_the_stream_is_read():
+    async with scripted(events(DONE)) as client:
+        for call in (client.executions.stream, client.threads.stream):
+            with pytest.raises(ValueError, match="must not be empty"):
+                call("")
+        with pytest.raises(ValueError, match="content must not be empty"):
+            client.threads.send_message_stream("t", " ")
+
+
+# Answers of agents
+
+
+TOKENS = frame("message:started") + frame("message:token", token="Hi")
+ANSWERED = frame("message:completed", content="Hi")
+
+
+async def test_tokens_come_as_they_are_made():
+    async with scripted(events(TOKENS, ANSWERED)) as client:
+        collected = [event async for event in client.threads.send_message_stream("t", "Hello")]
+    assert [event["type"] for event in collected] == [
+        "message:started",
+        "message:token",
+        "message:completed",
+    ]
+    assert len(client.script.requests) == 1
+
+
+@pytest.mark.parametrize("ending", [(), (httpx.ReadError("reset"),)])
+async def test_an_answer_whose_stream_breaks_is_an_error_and_not_posted_again(ending):
+    async with scripted(events(TOKENS, *ending)) as client:
+        with pytest.raises(errors.StreamError, match="thread 't' was lost"):
+            await types_of(client.threads.send_message_stream("t", "Hello"))
+    assert len(client.script.requests) == 1
+
+
+async def test_garbage_in_an_answer_is_an_error_for_a_token_would_be_missing():
+    async with scripted(events(TOKENS, "data: {\n\n", ANSWERED)) as client:
+        with pytest.raises(errors.StreamError, match="cannot be read"):
+            await types_of(client.threads.send_message_stream("t", "Hello"))
+
+
+async def test_a_message_that_may_have_arrived_names_its_thread():
+    for step in (httpx.ReadError("reset"), error(408, "timeout"), error(502)):
+        async with scripted(step) as client:
+            for send in (client.threads.send_message, collect(client)):
+                client.script.requests.clear()
+                with pytest.raises(errors.FlowMaestroError, match="list_messages") as caught:
+                    await send("t", "Hello")
+                assert caught.value.outcome_unknown is True
+                assert caught.value.details["thread_id"] == "t"
+                assert len(client.script.requests) == 1
+
+
+def collect(client):
+    async def send(thread_id, content):
+        return await types_of(client.threads.send_message_stream(thread_id, content))
+
+    return send
+
+
+async def test_where_streaming_is_not_possible_a_timeout_of_the_send_is_told():
+    async with scripted(error(501, "not_implemented"), error(408, "timeout")) as client:
+        with pytest.raises(errors.TimeoutError) as caught:
+            await types_of(client.threads.send_message_stream("t", "Hello"))
+    assert caught.value.outcome_unknown is True
+    assert len(client.script.requests) == 2
+
+
+async def test_a_backend_that_answers_a_stream_with_json_gives_the_same_events():
+    answer = data({"thread_id": "t", "status": "completed", "message": {"content": "Hi"}})
+    async with scripted(answer) as client:
+        collected = [event async for event in client.threads.send_message_stream("t", "Hello")]
+    assert collected[-1]["content"] == "Hi"
+    async with scripted(data({"thread_id": "t", "status": "pending"})) as client:
+        with pytest.raises(errors.StreamError, match="without giving the agent's answer"):
+            await types_of(client.threads.send_message_stream("t", "Hello"))
+
+
+async def test_a_threads_stream_ends_where_the_server_closes_it():
+    async with scripted(events(TOKENS, ANSWERED)) as client:
+        assert (await types_of(client.threads.stream("t")))[-1] == "message:completed"
+
+
+async def test_a_threads_stream_is_connected_again_after_a_break():
+    async with scripted(events(TOKENS, httpx.ReadError("reset")), events(ANSWERED)) as client:
+        assert (await types_of(client.threads.stream("t")))[-1] == "message:completed"
+
+
+async def test_the_stream_of_an_unknown_thread_is_a_not_found_error():
+    async with scripted(error(404, "resource_not_found")) as client:
+        with pytest.raises(errors.NotFoundError):
+            await types_of(client.threads.stream("t"))
+
+
+async def test_a_deadline_ends_a_stream():
+    def answer(request):
+        return events(CONNECTED) if request.url.path.endswith("/events") else RUNNING
+
+    async with scripted(answer, max_retries=1_000_000) as client:
+        began = time.monotonic()
+        with pytest.raises(errors.TimeoutError, match="deadline"):
+            await types_of(client.with_options(deadline=0.3).executions.stream("e"))
+        assert time.monotonic() - began < 2

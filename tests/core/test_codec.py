@@ -1,0 +1,86 @@
+"""JSON in and out: what cannot be carried is named with the path to it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flowmaestro_core.codec import decode, encode
+
+BORN = datetime.date(2020, 1, 1)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_what_json_can_carry_comes_back(value):
+    assert decode(encode(value)) == value
+
+
+@given(JSON)
+def test_what_is_written_is_ascii_and_compact(value):
+    assert encode(value).decode("ascii") == json.dumps(value, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "message"),
+    [
+        (
+            {"inputs": {"user": {"born": BORN}}},
+            TypeError,
+            r"inputs\.user\.born is a date.*isoformat",
+        ),
+        ({"inputs": {"all": [1, {2, 3}]}}, TypeError, r"inputs\.all\[1\] is a set"),
+        ({"inputs": {"x": b"raw"}}, TypeError, r"inputs\.x is a bytes"),
+        ({"inputs": {"x": (1, object())}}, TypeError, r"inputs\.x\[1\] is a object"),
+        ({"inputs": {"x": math.nan}}, ValueError, r"inputs\.x is nan"),
+        ({"inputs": {"x": [-math.inf]}}, ValueError, r"inputs\.x\[0\] is -inf"),
+        ({"inputs": {(1, 2): 3}}, TypeError, r"inputs has the key \(1, 2\)"),
+        (BORN, TypeError, "the body is a date"),
+    ],
+)
+def test_what_json_cannot_carry_is_named_with_its_path(body, error, message):
+    with pytest.raises(error, match=message):
+        encode(body)
+
+
+def test_a_value_inside_itself_is_named():
+    loop: dict = {}
+    loop["me"] = loop
+    with pytest.raises(ValueError, match="me holds itself"):
+        encode(loop)
+
+
+def test_a_value_that_occurs_twice_is_fine():
+    shared = [1]
+    assert encode({"a": shared, "b": shared}) == b'{"a":[1],"b":[1]}'
+
+
+def test_what_is_too_deep_is_an_error_both_ways():
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="nested too deep"):
+        encode(deep)
+    while deep:
+        deep = deep.pop()
+    with pytest.raises(ValueError, match="nested too deep"):
+        decode(b"[" * 1_000_000)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"<html>", b"\xff\xfe{", b"nope"])
+def test_what_is_no_json_is_a_value_error(body):
+    with pytest.raises(ValueError):
+        decode(body)

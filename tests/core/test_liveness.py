@@ -1,0 +1,107 @@
+"""The clockwork of streams, told the time in plain numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowmaestro_core.liveness import GRACE, Liveness
+
+
+def clockwork(max_retries=3, checks=True):
+    liveness = Liveness(0.0, max_retries=max_retries, checks=checks)
+    liveness.opened(0.0)
+    return liveness
+
+
+def silent_checks(until: float) -> list[float]:
+    """When a silent stream asks for the status."""
+    liveness, now, times = clockwork(), 0.0, []
+    while now < until:
+        now += liveness.pause(now)
+        if liveness.check_is_due(now):
+            times.append(now)
+            liveness.checked(now)
+    return times
+
+
+def test_a_silent_stream_asks_at_growing_intervals():
+    assert silent_checks(70) == [1, 3, 5, 7, 9, 11, 15, 23, 38, 53, 68, 83]
+
+
+@pytest.mark.parametrize("end", [0.1, 1, 2.9, 5.5, 8, 10])
+def test_an_end_within_ten_seconds_is_seen_within_three(end):
+    seen = next(time for time in silent_checks(60) if time >= end)
+    assert seen + GRACE - end <= 3
+
+
+@pytest.mark.parametrize("end", [11.5, 20, 40, 100, 1000])
+def test_any_end_is_seen_within_sixteen_seconds(end):
+    seen = next(time for time in silent_checks(2000) if time >= end)
+    assert seen + GRACE - end <= 16
+
+
+def test_an_event_puts_the_checks_off():
+    liveness = clockwork()
+    liveness.heard(0.9, event=True, comment=False)
+    assert liveness.pause(0.9) == pytest.approx(1.0)
+    liveness.checked(1.9)
+    liveness.heard(2.0, event=True, comment=False)
+    assert liveness.pause(2.0) == pytest.approx(1.0), "the intervals begin anew"
+
+
+def test_keepalives_do_not_put_the_checks_off():
+    liveness = clockwork()
+    liveness.heard(0.9, event=False, comment=True)
+    assert liveness.check_is_due(1.0)
+
+
+def test_a_check_that_is_limited_waits_as_long_as_it_is_told():
+    liveness = clockwork()
+    liveness.checked(1.0, retry_after=30.0)
+    assert not liveness.check_is_due(30.9)
+    assert liveness.check_is_due(31.0)
+
+
+def test_after_a_check_saw_the_end_the_stream_has_a_moment():
+    liveness = clockwork()
+    liveness.ending(5.0)
+    assert liveness.pause(5.0) == pytest.approx(GRACE)
+    assert not liveness.is_over(5.0)
+    assert liveness.is_over(5.0 + GRACE)
+    assert not liveness.check_is_due(100.0)
+
+
+def test_a_connection_is_stale_when_its_keepalives_stay_away():
+    liveness = clockwork(checks=False)
+    assert not liveness.is_stale(1000.0), "a stream that showed no keepalive proves nothing"
+    liveness.heard(30.0, event=False, comment=True)
+    liveness.heard(60.0, event=False, comment=True)
+    assert not liveness.is_stale(119.0)
+    assert liveness.is_stale(121.0)
+    assert liveness.pause(60.0) == pytest.approx(60.0, abs=0.01)
+
+
+def test_a_stream_is_given_up_after_so_many_losses_without_progress():
+    liveness = clockwork(max_retries=2)
+    assert liveness.lost(1.0) == 0
+    assert liveness.lost(2.0) == 1
+    assert liveness.lost(3.0) is None
+
+
+def test_progress_forgives_losses():
+    liveness = clockwork(max_retries=1)
+    assert liveness.lost(1.0) == 0
+    liveness.opened(1.0)
+    liveness.heard(1.5, event=True, comment=False)
+    assert liveness.lost(2.0) == 0
+
+
+def test_a_connection_that_lasted_is_progress():
+    liveness = clockwork(max_retries=1)
+    assert liveness.lost(1.0) == 0
+    liveness.opened(2.0)
+    assert liveness.lost(13.0) == 0
+
+
+def test_a_stream_without_checks_has_only_long_pauses():
+    assert clockwork(checks=False).pause(0.0) == 60.0
