@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.conftest import KEY
-from tests.receiver import Receiver, soon, until
 
 import flowmaestro
 from flowmaestro import FlowMaestroClient
@@ -20,6 +18,8 @@ from flowmaestro.types import (
     WebhookEventType,
 )
 from flowmaestro_local import LocalServer
+from tests.conftest import KEY
+from tests.receiver import Receiver, soon, until
 
 TERMINAL = {"execution:completed", "execution:failed", "execution:cancelled"}
 

@@ -9,12 +9,12 @@ import time
 
 import httpx
 import pytest
-from tests.conftest import KEY
-from tests.core.mock import Chunks, Script, data, error, events, frame
 
 from flowmaestro import FlowMaestroClient
 from flowmaestro_core import errors
 from flowmaestro_core._sync import stream as stream_module
+from tests.conftest import KEY
+from tests.core.mock import Chunks, Script, data, error, events, frame
 
 URL = "http://127.0.0.1:1"
 CONNECTED = frame("connected", execution_id="e", status="running")

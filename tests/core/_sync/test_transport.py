@@ -10,12 +10,12 @@ import time
 import httpx
 import pytest
 import respx
-from tests.conftest import KEY
-from tests.core.mock import Chunks, Script, data, error
 
 from flowmaestro_core import CoreClient, errors
 from flowmaestro_core._sync import transport as transport_module
 from flowmaestro_core.request import Request
+from tests.conftest import KEY
+from tests.core.mock import Chunks, Script, data, error
 
 GET = Request.get("/workflows")
 POST = Request.post("/workflows/wf/execute", {}, repeatable=False, check="look first")

@@ -175,9 +175,10 @@ async def _chunks_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
 async def discard(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
     """Close a response that was not read to its end.
 
-    httpx and httpcore have nested generators in each other. Closing the outer one leaves the inner ones to the garbage collector, of which trio
-    complains. Reading on from a response that is closed ends them all: with what was in
-    the buffer, and then with an error.
+    httpx and httpcore have generators nested in each other. Closing the outer one leaves
+    the inner ones to the garbage collector, of which trio complains. Reading on from a
+    response that is closed ends them all: with what was in the buffer, and then with an
+    error.
     """
     await response.aclose()
     for _ in range(_MOST_BUFFERED):

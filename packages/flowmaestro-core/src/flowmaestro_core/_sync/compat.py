@@ -172,6 +172,11 @@ class Pump:
         self._response.close()
 
 
+def discard(response: httpx.Response, chunks: Iterator[bytes]) -> None:
+    """Close a response that was not read to its end."""
+    response.close()
+
+
 def _read(
     chunks: Iterator[bytes], failed: Callable[[Exception], Unanswered]
 ) -> Union[bytes, Unanswered]:
