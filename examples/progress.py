@@ -1,0 +1,33 @@
+"""Shows a running workflow as one line that changes.
+
+uv run examples/progress.py
+"""
+
+from __future__ import annotations
+
+from _local import WORKFLOW, flowmaestro
+
+from flowmaestro import FlowMaestroClient
+
+
+def main() -> None:
+    with flowmaestro(), FlowMaestroClient() as client:
+        started = client.workflows.execute(WORKFLOW, {"name": "Ada"})
+        done, node = 0.0, "starting"
+        with client.executions.stream(started["data"]["execution_id"]) as events:
+            for event in events:
+                if event["type"] == "execution:progress":
+                    done = event["progress"]
+                elif event["type"] == "node:started":
+                    node = event.get("node_name", event["node_id"])
+                elif event["type"] == "execution:completed":
+                    done, node = 100, "done"
+                elif event["type"] == "execution:failed":
+                    node = f"failed: {event['error']}"
+                bar = "#" * round(done / 5)
+                print(f"\r[{bar:<20}] {done:3.0f} % {node:<30}", end="", flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()

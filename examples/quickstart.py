@@ -1,0 +1,37 @@
+"""The main job: run a workflow, follow it live, and talk to an agent.
+
+uv run examples/quickstart.py
+"""
+
+from __future__ import annotations
+
+from _local import AGENT, WORKFLOW, flowmaestro
+
+from flowmaestro import FlowMaestroClient
+
+
+def main() -> None:
+    with flowmaestro(), FlowMaestroClient() as client:
+        # Executed and awaited.
+        result = client.run(WORKFLOW, {"name": "Ada"}, poll_interval=0.2)
+        print("awaited: ", result["status"], result["outputs"])
+
+        # Executed and followed live.
+        started = client.workflows.execute(WORKFLOW, {"name": "Grace"})
+        for event in client.executions.stream(started["data"]["execution_id"]):
+            if event["type"] == "execution:progress":
+                print("streamed:", f"{event['progress']:.0f} %")
+            elif event["type"] == "execution:completed":
+                print("streamed:", event["outputs"])
+
+        # An agent, with its answer as it is made.
+        thread = client.agents.create_thread(AGENT)["data"]
+        print("agent:    ", end="")
+        for event in client.threads.send_message_stream(thread["id"], "hello"):
+            if event["type"] == "message:token":
+                print(event["token"], end="", flush=True)
+        print()
+
+
+if __name__ == "__main__":
+    main()

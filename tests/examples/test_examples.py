@@ -1,0 +1,53 @@
+"""Every example program runs to its end and prints what it is for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+PRINTS = {
+    "quickstart.py": [
+        "awaited:  completed {'greeting': 'Hello Ada'}",
+        "'Hello Grace'",
+        "Once upon",
+    ],
+    "quickstart_async.py": ["'Hello Edsger'", "streamed: execution:completed", "Once upon"],
+    "progress.py": ["100 % done"],
+    "batch_csv.py": ["Margaret: completed {'greeting': 'Hello Margaret'}"],
+    "chat.py": ["agent: Once upon a time, somebody said: hi there", "2 messages"],
+    "search.py": ["passwords.md: To reset your password"],
+    "error_handling.py": [
+        "no such workflow: resource_not_found",
+        "before anything was sent: inputs.when is a object",
+        "the workflow failed: nobody to greet",
+        "not yet: TimeoutError",
+    ],
+}
+
+
+def test_every_example_is_here():
+    programs = {path.name for path in EXAMPLES.glob("*.py") if not path.name.startswith("_")}
+    assert programs == set(PRINTS)
+
+
+@pytest.mark.parametrize("dialect", ["documented", "wire"])
+@pytest.mark.parametrize("name", PRINTS)
+def test_an_example_prints_what_it_is_for(name, dialect):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / name)],
+        input="hi there\n\n",
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env={**os.environ, "FLOWMAESTRO_LOCAL_DIALECT": dialect},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for text in PRINTS[name]:
+        assert text in done.stdout
