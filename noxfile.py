@@ -43,10 +43,14 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def types(session: nox.Session) -> None:
-    """The packages, and user code, as strict type checkers see them."""
+    """The packages, user code, and the README's, as strict type checkers see them."""
     sync(session, "types")
+    readme = f"{session.create_tmp()}/readme.py"
+    session.run("python", "tools/readme_code.py", readme)
     session.run("mypy")
+    session.run("mypy", "--strict", readme)
     session.run("pyright")
+    session.run("pyright", readme)
 
 
 @nox.session(python=PYTHONS)

@@ -143,7 +143,7 @@ class AsyncAgents:
 
                 thread = (await client.agents.create_thread("agent_123"))["data"]
                 answer = await client.threads.send_message(thread["id"], "Hello!")
-                print(answer["data"]["message"]["content"])
+                print(answer["data"]["message"])
         """
         if metadata is not None and not isinstance(metadata, Mapping):
             raise TypeError(f"metadata must be a mapping, not {type(metadata).__name__}")

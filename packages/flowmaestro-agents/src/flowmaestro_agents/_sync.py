@@ -142,7 +142,7 @@ class Agents:
 
                 thread = (client.agents.create_thread("agent_123"))["data"]
                 answer = client.threads.send_message(thread["id"], "Hello!")
-                print(answer["data"]["message"]["content"])
+                print(answer["data"]["message"])
         """
         if metadata is not None and not isinstance(metadata, Mapping):
             raise TypeError(f"metadata must be a mapping, not {type(metadata).__name__}")

@@ -26,6 +26,7 @@ from .wire import (
     events_of_answer,
     events_of_failure,
     is_end,
+    is_only_taken,
     messages_page,
     sent_result_of,
     thread_event_of,
@@ -223,15 +224,18 @@ class AsyncThreads:
             Ask something::
 
                 answer = await client.threads.send_message("thread_123", "Hello!")
-                print(answer["data"]["message"]["content"])
+                message = answer["data"]["message"]
+                print(message and message["content"])
         """
         request = _post_message(thread_id, content, stream=False)
         try:
-            answer: Any = sent_result_of(await self._client.call(request), thread_id)
+            answer: Any = await self._client.call(request)
         except errors.FlowMaestroError as error:
             _name_thread(error, thread_id)
             raise
-        if answer["data"]["message"] is None:
+        only_taken = is_only_taken(answer)
+        sent_result_of(answer, thread_id)
+        if only_taken:
             answer["data"]["message"] = await self._answer_to(answer["data"])
         return answer  # type: ignore[no-any-return]
 

@@ -17,6 +17,7 @@ __all__ = [
     "events_of_answer",
     "events_of_failure",
     "is_end",
+    "is_only_taken",
     "messages_page",
     "sent_result_of",
     "thread_event_of",
@@ -40,13 +41,22 @@ def messages_page(
 
 
 def sent_result_of(answer: dict[str, Any], thread_id: str) -> dict[str, Any]:
-    """Read what sending a message answers; ``message`` is None where it is only accepted."""
+    """Read what sending a message answers; ``message`` is None where the agent said nothing."""
     data = with_status(answer["data"], MESSAGE_STATUSES)
     if is_object(data):
         data.setdefault("thread_id", thread_id)
         data.setdefault("status", None)
         data.setdefault("message", None)
     return answer
+
+
+def is_only_taken(answer: dict[str, Any]) -> bool:
+    """True where the backend took a message and does not speak of the agent's answer.
+
+    That is the documented way; today's backend waits for the answer and sends it along.
+    """
+    data = answer["data"]
+    return is_object(data) and "message" not in data and bool(data.get("message_id"))
 
 
 def answer_among(messages: list[dict[str, Any]], message_id: object) -> Optional[dict[str, Any]]:

@@ -69,7 +69,7 @@ class SendMessageRequest(TypedDict):
 
 
 class SendMessageResult(TypedDict):
-    """An agent's answer. ``message`` is None where the backend answers before the agent."""
+    """An agent's answer. ``message`` is None where the agent had nothing to say."""
 
     thread_id: str
     status: Union[MessageStatus, str]

@@ -16,11 +16,15 @@ from .enums import DeliveryStatus, ExecutionStatus, WebhookEventType
 __all__ = [
     "AgentExecutionCompletedWebhook",
     "AgentExecutionData",
+    "AgentExecutionFailedData",
     "AgentExecutionFailedWebhook",
     "AgentExecutionStartedWebhook",
+    "ExecutionCancelledData",
     "ExecutionCancelledWebhook",
+    "ExecutionCompletedData",
     "ExecutionCompletedWebhook",
     "ExecutionData",
+    "ExecutionFailedData",
     "ExecutionFailedWebhook",
     "ExecutionStartedWebhook",
     "WebhookTestData",
@@ -28,6 +32,7 @@ __all__ = [
     "ThreadMessageCompletedWebhook",
     "ThreadMessageCreatedWebhook",
     "ThreadMessageData",
+    "ThreadMessageFailedData",
     "ThreadMessageFailedWebhook",
     "Webhook",
     "WebhookCreated",
@@ -95,20 +100,37 @@ class WebhookDelivery(TypedDict):
 
 
 class ExecutionData(TypedDict):
-    """``data`` of the ``execution.*`` events."""
+    """What ``data`` of every ``execution.*`` event has."""
 
     execution_id: str
     workflow_id: str
     workflow_name: str
     status: Union[ExecutionStatus, str]
     started_at: Optional[str]
+
+
+class ExecutionCompletedData(ExecutionData):
+    """``data`` of ``execution.completed``."""
+
+    outputs: Optional[dict[str, Any]]
     completed_at: NotRequired[Optional[str]]
-    outputs: NotRequired[Optional[dict[str, Any]]]
-    error: NotRequired[Optional[str]]
+
+
+class ExecutionFailedData(ExecutionData):
+    """``data`` of ``execution.failed``."""
+
+    error: Optional[str]
+    completed_at: NotRequired[Optional[str]]
+
+
+class ExecutionCancelledData(ExecutionData):
+    """``data`` of ``execution.cancelled``."""
+
+    completed_at: NotRequired[Optional[str]]
 
 
 class ThreadMessageData(TypedDict):
-    """``data`` of the ``thread.message.*`` events."""
+    """What ``data`` of every ``thread.message.*`` event has."""
 
     thread_id: str
     message_id: str
@@ -117,11 +139,16 @@ class ThreadMessageData(TypedDict):
     role: str
     content: str
     status: NotRequired[str]
-    error: NotRequired[Optional[str]]
+
+
+class ThreadMessageFailedData(ThreadMessageData):
+    """``data`` of ``thread.message.failed``."""
+
+    error: Optional[str]
 
 
 class AgentExecutionData(TypedDict):
-    """``data`` of the ``agent.execution.*`` events."""
+    """What ``data`` of every ``agent.execution.*`` event has."""
 
     thread_id: str
     agent_id: str
@@ -129,7 +156,12 @@ class AgentExecutionData(TypedDict):
     status: str
     started_at: str
     completed_at: NotRequired[Optional[str]]
-    error: NotRequired[Optional[str]]
+
+
+class AgentExecutionFailedData(AgentExecutionData):
+    """``data`` of ``agent.execution.failed``."""
+
+    error: Optional[str]
 
 
 class WebhookTestData(TypedDict):
@@ -155,21 +187,21 @@ class ExecutionCompletedWebhook(_Envelope):
     """A workflow ended well: ``data["outputs"]``."""
 
     event: Literal["execution.completed"]
-    data: ExecutionData
+    data: ExecutionCompletedData
 
 
 class ExecutionFailedWebhook(_Envelope):
     """A workflow failed: ``data["error"]``."""
 
     event: Literal["execution.failed"]
-    data: ExecutionData
+    data: ExecutionFailedData
 
 
 class ExecutionCancelledWebhook(_Envelope):
     """A workflow was cancelled."""
 
     event: Literal["execution.cancelled"]
-    data: ExecutionData
+    data: ExecutionCancelledData
 
 
 class ThreadMessageCreatedWebhook(_Envelope):
@@ -190,7 +222,7 @@ class ThreadMessageFailedWebhook(_Envelope):
     """An agent's answer failed: ``data["error"]``."""
 
     event: Literal["thread.message.failed"]
-    data: ThreadMessageData
+    data: ThreadMessageFailedData
 
 
 class AgentExecutionStartedWebhook(_Envelope):
@@ -211,7 +243,7 @@ class AgentExecutionFailedWebhook(_Envelope):
     """An agent failed: ``data["error"]``."""
 
     event: Literal["agent.execution.failed"]
-    data: AgentExecutionData
+    data: AgentExecutionFailedData
 
 
 class WebhookTest(_Envelope):
