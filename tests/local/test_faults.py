@@ -1,0 +1,117 @@
+"""Faults on demand do what they say, as often as they say, and the same for the same seed."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+import pytest
+
+from flowmaestro_local import LocalServer
+
+HEADERS = {"X-API-Key": "fm_live_test"}
+
+
+@pytest.fixture
+def server():
+    server = LocalServer(dialect="documented")
+    server.workflow("wf")(
+        lambda inputs, run: run.sleep(inputs.get("seconds", 0)) or {"a": "x" * 500}
+    )
+    with server.start():
+        yield server
+
+
+def execute(server, **inputs):
+    url = f"{server.url}/api/v1/workflows/wf/execute"
+    return httpx.post(url, json={"inputs": inputs}, headers=HEADERS, timeout=2)
+
+
+def test_a_status_is_given_without_any_work(server):
+    server.faults.add(
+        "status", "POST */execute", times=2, status=429, headers={"Retry-After": "3"}, body={"a": 1}
+    )
+    for _ in range(2):
+        answer = execute(server)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+        assert answer.json() == {"a": 1}
+    assert execute(server).status_code == 202
+    assert len(server.executions) == 1
+    assert server.faults.injected == {"status 429": 2}
+
+
+def test_latency_makes_an_answer_late(server):
+    server.faults.add("latency", seconds=0.3)
+    began = time.monotonic()
+    assert execute(server).status_code == 202
+    assert time.monotonic() - began >= 0.3
+
+
+def test_resets_come_before_or_after_the_work(server):
+    server.faults.add("reset_before")
+    server.faults.add("reset_after")
+    for done in (0, 1):
+        with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+            execute(server)
+        assert len(server.executions) == done
+
+
+def test_an_answer_can_be_cut_in_half(server):
+    server.faults.add("truncate")
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+        execute(server)
+    assert len(server.executions) == 1
+
+
+def test_an_answer_can_drip(server):
+    server.faults.add("drip", seconds=0.3)
+    began = time.monotonic()
+    assert execute(server).json()["data"]["status"] == "pending"
+    assert time.monotonic() - began >= 0.25
+
+
+def stream(server, *, seconds: float = 0.3) -> bytes:
+    execution_id = execute(server, seconds=seconds).json()["data"]["execution_id"]
+    server_url = f"{server.url}/api/v1/executions/{execution_id}/events"
+    body = b""
+    with httpx.stream("GET", server_url, headers=HEADERS, timeout=2) as answer:
+        for chunk in answer.iter_bytes():
+            body += chunk
+    return body
+
+
+def test_streams_can_be_spoiled(server):
+    server.faults.add("duplicate_event", "GET */events", after=1)
+    assert stream(server).count(b"event: connected") == 2
+    server.faults.add("garbage_frame", "GET */events", after=1)
+    assert b"\xff" in stream(server)
+    server.faults.add("cut_stream", "GET */events", after=1)
+    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+        stream(server)
+    server.faults.add("stall", "GET */events", after=1, seconds=float("inf"))
+    with pytest.raises(httpx.ReadTimeout):
+        stream(server)
+    server.faults.add("stall", "GET */workflows", seconds=0.2)
+    began = time.monotonic()
+    httpx.get(f"{server.url}/api/v1/workflows", headers=HEADERS)
+    assert time.monotonic() - began >= 0.2
+
+
+def test_chance_is_the_same_for_the_same_seed():
+    def outcomes(seed: int) -> list[int]:
+        server = LocalServer(seed=seed)
+        server.faults.add("status", probability=0.5, times=None)
+        with server.start() as url, httpx.Client(headers=HEADERS) as http:
+            return [http.get(f"{url}/api/v1/workflows").status_code for _ in range(30)]
+
+    assert outcomes(1) == outcomes(1)
+    assert outcomes(1) != outcomes(2)
+    assert set(outcomes(1)) == {200, 503}
+
+
+def test_faults_can_be_taken_back(server):
+    fault = server.faults.add("status", times=None)
+    assert execute(server).status_code == 503
+    server.faults.clear()
+    assert execute(server).status_code == 202
+    assert fault.used == 1

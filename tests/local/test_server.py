@@ -1,0 +1,494 @@
+"""The local server: handlers of every kind, the rules of the real one, bounds, stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+import flowmaestro
+from flowmaestro import FlowMaestroClient
+from flowmaestro_local import ExecutionCancelled, LocalServer, Run
+from tests.conftest import KEY
+from tests.receiver import Receiver, until
+
+
+@pytest.fixture
+def server():
+    server = LocalServer(dialect="documented")
+    with server.start():
+        yield server
+
+
+@pytest.fixture
+def client(server):
+    with FlowMaestroClient(KEY, server.url) as client:
+        yield client
+
+
+def run(client: FlowMaestroClient, workflow_id: str, **inputs: object) -> dict:
+    return client.run(workflow_id, inputs, poll_interval=0.01, timeout=10)
+
+
+# Handlers
+
+
+def test_workflows_are_functions_of_any_kind(server, client):
+    @server.workflow("plain")
+    def plain(inputs):
+        return {"got": inputs}
+
+    @server.workflow("nothing")
+    def nothing():
+        return None
+
+    @server.workflow("value")
+    def value():
+        return 5
+
+    @server.workflow("coroutine")
+    async def coroutine(inputs, run):
+        async with run.node("sleep"):
+            await asyncio.sleep(0.01)
+        return {"async": True}
+
+    @server.workflow("generator")
+    def generator(inputs, run):
+        yield "a"
+        yield "b"
+        return {"letters": 2}
+
+    @server.workflow("async_generator")
+    async def async_generator(inputs):
+        yield "a"
+
+    assert run(client, "plain", a=1)["outputs"] == {"got": {"a": 1}}
+    assert run(client, "nothing")["outputs"] == {}
+    assert run(client, "value")["outputs"] == {"result": 5}
+    assert run(client, "coroutine")["outputs"] == {"async": True}
+    assert run(client, "generator")["outputs"] == {"letters": 2}
+    assert run(client, "async_generator")["outputs"] == {}
+
+
+def test_agents_are_functions_of_any_kind(server, client):
+    @server.agent("plain")
+    def plain(message, history):
+        return f"{message} after {len(history)}"
+
+    @server.agent("coroutine")
+    async def coroutine(message):
+        return message.upper()
+
+    @server.agent("tokens")
+    async def tokens():
+        yield "a"
+        yield "b"
+
+    def say(agent_id: str, *messages: str) -> str:
+        thread = client.agents.create_thread(agent_id)["data"]["id"]
+        for message in messages:
+            answer = client.threads.send_message(thread, message)["data"]["message"]["content"]
+        return answer
+
+    assert say("plain", "one", "two") == "two after 2"
+    assert say("coroutine", "hi") == "HI"
+    assert say("tokens", "hi") == "ab"
+
+
+@pytest.mark.parametrize(
+    ("handler", "says"),
+    [
+        (lambda inputs, run: 1 / 0, "division by zero"),
+        (lambda inputs: {"x": object()}, "JSON cannot carry"),
+        (lambda inputs, run: run.progress(101), "0 to 100"),
+    ],
+)
+def test_a_handler_that_raises_ends_its_execution_and_the_server_goes_on(
+    server, client, handler, says
+):
+    server.workflow("wf")(handler)
+    execution = run(client, "wf")
+    assert execution["status"] == "failed"
+    assert says in execution["error"]
+    assert run(client, "wf")["status"] == "failed"
+
+
+def test_what_a_handler_does_to_its_inputs_stays_with_it(server, client):
+    server.workflow("wf")(lambda inputs: inputs.clear())
+    assert run(client, "wf", a=1)["inputs"] == {"a": 1}
+
+
+def test_a_handler_tells_how_it_goes_on(server, client):
+    @server.workflow("wf")
+    def wf(inputs, run: Run):
+        run.sleep(0.3)
+        with run.node("call", type="http", id="n1") as node:
+            node.stream("chunk")
+            node.retry(1, "slow", next_retry_in=5)
+            node.output({"a": 1})
+        with pytest.raises(RuntimeError), run.node("breaks"):
+            raise RuntimeError("broken")
+        run.ask("Which?", node_id="n3")
+        run.pause("a person")
+        run.resume()
+        run.emit("agent:thought", text="hm")
+        run.progress(100)
+
+    started = client.workflows.execute("wf")["data"]["execution_id"]
+    events = {event["type"]: event for event in client.executions.stream(started)}
+    assert events["node:stream"]["chunk"] == "chunk"
+    assert events["node:retry"]["next_retry_in"] == 5
+    assert events["node:completed"]["output"] == {"a": 1}
+    assert events["node:failed"]["error"] == "broken"
+    assert events["user:input:required"]["prompt"] == "Which?"
+    assert events["execution:paused"]["reason"] == "a person"
+    assert events["agent:thought"]["text"] == "hm"
+    assert events["execution:completed"]["outputs"] == {}
+
+
+def test_live_events_in_the_backends_words_become_the_documented_ones():
+    server = LocalServer(dialect="wire", live_events=True)
+
+    @server.workflow("wf")
+    def wf(inputs, run: Run):
+        run.sleep(0.3)
+        with run.node("call", type="http"):
+            run.progress(40)
+
+    with server.start() as url, FlowMaestroClient(KEY, url) as client:
+        started = client.workflows.execute("wf")["data"]["execution_id"]
+        raw = httpx.get(
+            f"{url}/api/v1/executions/{started}/events",
+            headers={"authorization": f"Bearer {KEY}"},
+        ).text
+        assert '"nodeName":"call"' in raw
+        assert '"percentage":40' in raw
+        started = client.workflows.execute("wf")["data"]["execution_id"]
+        events = {event["type"]: event for event in client.executions.stream(started)}
+    assert events["node:started"]["node_name"] == "call"
+    assert events["execution:progress"]["progress"] == 40
+
+
+def test_cancelling_reaches_the_handler_that_runs(server, client):
+    ended = []
+
+    @server.workflow("thread")
+    def in_thread(inputs, run):
+        try:
+            run.sleep(30)
+        except ExecutionCancelled:
+            ended.append("thread")
+            raise
+
+    @server.workflow("task")
+    async def in_task(inputs, run):
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            ended.append("task")
+            raise
+
+    for kind in ("thread", "task"):
+        execution_id = client.workflows.execute(kind)["data"]["execution_id"]
+        until(lambda: server.executions[-1].status == "running")
+        client.executions.cancel(execution_id)
+        until(lambda kind=kind: kind in ended)
+        assert client.executions.get(execution_id)["data"]["status"] == "cancelled"
+
+
+def test_an_execution_that_is_cancelled_before_its_turn_never_runs():
+    server = LocalServer(max_running=1)
+    ran = []
+
+    @server.workflow("wf")
+    def wf(inputs, run):
+        ran.append(inputs["n"])
+        run.sleep(0.2)
+
+    with server.start() as url, FlowMaestroClient(KEY, url) as client:
+        ids = [client.workflows.execute("wf", {"n": n})["data"]["execution_id"] for n in range(3)]
+        assert client.executions.get(ids[1])["data"]["status"] == "pending"
+        client.executions.cancel(ids[1])
+        client.executions.wait_for_completion(ids[2], 0.02)
+    assert ran == [0, 2]
+
+
+# Registration
+
+
+def test_a_handler_that_cannot_be_called_is_refused_at_registration():
+    server = LocalServer()
+    with pytest.raises(TypeError, match=r"workflow 'wf' is called with \(inputs, run\)"):
+        server.workflow("wf")(lambda *, inputs: None)
+    with pytest.raises(TypeError, match=r"agent 'a' is called with \(message, history\)"):
+        server.agent("a")(lambda a, b, c: None)
+    with pytest.raises(TypeError, match="must be a function"):
+        server.workflow("wf")("nope")
+
+
+def test_what_is_registered_twice_or_makes_no_sense_is_refused():
+    server = LocalServer()
+    server.workflow("wf")(lambda: None)
+    with pytest.raises(ValueError, match="there is a workflow 'wf' already"):
+        server.workflow("wf")(lambda: None)
+    with pytest.raises(ValueError, match="not empty"):
+        server.agent("")(lambda: "")
+    with pytest.raises(ValueError, match="no workflow 'other'"):
+        server.trigger("t", "other")
+    with pytest.raises(ValueError, match="chunk_overlap"):
+        server.knowledge_base("k", chunk_size=10, chunk_overlap=10)
+    with pytest.raises(ValueError, match="begins with fm_live_"):
+        server.add_key("sk_1")
+    with pytest.raises(ValueError, match="no scope workflows:all"):
+        server.add_key("fm_live_1", scopes=["workflows:all"])
+    with pytest.raises(ValueError, match="no dialect 'klingon'"):
+        LocalServer(dialect="klingon")
+    with pytest.raises(ValueError, match="max_running must be more than 0"):
+        LocalServer(max_running=0)
+    with pytest.raises(ValueError, match="there is no fault 'x'"):
+        server.faults.add("x")
+    for bad in ({"probability": 2}, {"times": 0}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            server.faults.add("latency", **bad)
+
+
+# The rules of the real one
+
+
+def test_keys_are_known_expired_revoked_and_limited_in_scope(server):
+    server.add_key("fm_live_good")
+    server.add_key("fm_live_revoked", revoked=True)
+    for key, code in (("fm_live_revoked", "revoked_api_key"), ("fm_live_who", "invalid_api_key")):
+        with FlowMaestroClient(key, server.url) as client:
+            with pytest.raises(flowmaestro.AuthenticationError) as caught:
+                client.workflows.list()
+            assert caught.value.code == code
+    with FlowMaestroClient("fm_live_good", server.url) as client:
+        client.workflows.list()
+    answer = httpx.get(f"{server.url}/api/v1/workflows", headers={"X-API-Key": "fm_live_good"})
+    assert answer.status_code == 200
+
+
+def test_limits_are_kept_by_minute_and_by_day():
+    server = LocalServer(per_minute=3, per_day=1000)
+    server.add_key("fm_live_daily", per_minute=100, per_day=2)
+    server.add_key("fm_live_x")
+    with server.start() as url:
+        with FlowMaestroClient("fm_live_x", url, max_retries=0) as client:
+            for _ in range(3):
+                client.workflows.list()
+            assert client.rate_limit.remaining == 0
+            with pytest.raises(flowmaestro.RateLimitError) as caught:
+                client.workflows.list()
+            assert caught.value.details["window"] == "minute"
+            assert 0 < caught.value.retry_after <= 61
+        with FlowMaestroClient("fm_live_daily", url) as client:
+            for _ in range(2):
+                client.workflows.list()
+            with pytest.raises(flowmaestro.RateLimitError) as caught:
+                client.workflows.list()
+            assert caught.value.details["window"] == "day"
+
+
+def test_a_body_that_is_too_large_or_no_json_is_refused(server):
+    small = LocalServer(max_body_bytes=100)
+    small.workflow("wf")(lambda: None)
+    with small.start() as url:
+        target, headers = f"{url}/api/v1/workflows/wf/execute", {"X-API-Key": KEY}
+        assert httpx.post(target, content=b"x" * 101, headers=headers).status_code == 413
+        answer = httpx.post(target, content=b"{", headers=headers)
+        assert answer.status_code == 400
+        assert answer.json()["error"] == "Bad Request"
+        assert httpx.post(target, content=b"[1]", headers=headers).status_code == 202
+
+
+def test_webhooks_are_retried_and_recorded(server, client):
+    server.workflow("wf")(lambda: {"a": 1})
+    with Receiver(500, 429) as receiver, Receiver(*[500] * 9) as broken, Receiver(410) as gone:
+        ids = [
+            client.webhooks.create(name="n", url=one.url, events=["execution.completed"])["data"][
+                "id"
+            ]
+            for one in (receiver, broken, gone)
+        ]
+        run(client, "wf")
+
+        def outcomes():
+            lists = [client.webhooks.deliveries(one)["data"] for one in ids]
+            return [(one[0]["status"], one[0]["attempts"]) for one in lists if one]
+
+        until(lambda: outcomes() == [("success", 3), ("failed", 5), ("failed", 1)])
+        headers = [one.headers["X-FlowMaestro-Delivery-ID"] for one in receiver.deliveries]
+        assert len(set(headers)) == 1, "the same delivery comes again"
+        assert receiver.deliveries[0].headers["X-FlowMaestro-Event"] == "execution.completed"
+        client.webhooks.update(ids[0], is_active=False)
+        before = len(receiver.deliveries)
+        run(client, "wf")
+        assert len(receiver.deliveries) == before
+
+
+def test_searches_rank_by_the_words_in_common(server, client):
+    base = server.knowledge_base("kb", chunk_size=50, chunk_overlap=10)
+    base.add("a.md", "The cat sleeps. " * 10, {"page": 1})
+    base.add("b.md", "A dog barks at the cat.")
+    base.add("c.md", "Nothing of the kind.")
+    found = client.knowledge_bases.query("kb", "barking dog barks", top_k=2)["data"]["results"]
+    assert [one["document_name"] for one in found] == ["b.md"]
+    found = client.knowledge_bases.query("kb", "cat", top_k=50)["data"]["results"]
+    scores = [one["similarity"] for one in found]
+    assert scores == sorted(scores, reverse=True)
+    assert {one["document_name"] for one in found} == {"a.md", "b.md"}
+    assert client.knowledge_bases.query("kb", "!!!")["data"]["results"] == []
+
+
+def test_every_request_is_there_to_assert_on(server, client):
+    server.workflow("wf")(lambda inputs: inputs)
+    client.workflows.execute("wf", {"a": 1})
+    (request,) = server.requests
+    assert (request.method, request.path) == ("POST", "/api/v1/workflows/wf/execute")
+    until(lambda: request.json == {"inputs": {"a": 1}})
+    assert request.headers["user-agent"].startswith("flowmaestro-python")
+
+
+# Starting and stopping
+
+
+def test_a_server_starts_in_less_than_50_ms_and_stops_within_a_second():
+    starts = []
+    for _ in range(5):
+        server = LocalServer()
+        server.workflow("wf")(lambda inputs, run: run.sleep(60))
+        began = time.perf_counter()
+        running = server.start()
+        starts.append(time.perf_counter() - began)
+        with FlowMaestroClient(KEY, running.url) as client:
+            started = client.workflows.execute("wf")["data"]["execution_id"]
+            stream = client.executions.stream(started)
+            next(stream)
+            began = time.perf_counter()
+            running.stop()
+            assert time.perf_counter() - began < 1
+            stream.close()
+    assert sorted(starts)[2] < 0.05
+
+
+def test_a_port_in_use_says_so():
+    with LocalServer().start() as url:
+        port = int(url.rpartition(":")[2])
+        with pytest.raises(OSError, match=f"port {port} on 127.0.0.1 is in use"):
+            LocalServer().start(port)
+
+
+def test_a_server_runs_once_at_a_time_and_can_be_started_again():
+    server = LocalServer()
+    with pytest.raises(RuntimeError, match="does not run"):
+        assert server.url
+    with server.start() as first:
+        with pytest.raises(RuntimeError, match=f"runs already, at {first}"):
+            server.start()
+        assert server.url == first
+    with server.start() as url:
+        assert httpx.get(url).status_code == 200
+    server.stop()
+
+
+def test_the_start_page_says_what_is_registered(server):
+    server.workflow("wf_<b>", name="<script>")(lambda: None)
+    page = httpx.get(server.url).text
+    assert "wf_&lt;b&gt;" in page
+    assert "<script>" not in page
+
+
+def test_it_serves_programs_in_any_language(tmp_path: Path):
+    (tmp_path / "my_module.py").write_text(
+        "from flowmaestro_local import LocalServer\n"
+        "server = LocalServer()\n"
+        "server.workflow('wf')(lambda: {'a': 1})\n"
+        "other = 5\n"
+    )
+    command = [sys.executable, "-m", "flowmaestro_local", "--port", "0", "--app"]
+    process = subprocess.Popen(
+        [*command, "my_module:server"], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        line = process.stdout.readline()
+        url = line.split(" at ")[1].split()[0]
+        with FlowMaestroClient(KEY, url) as client:
+            assert run(client, "wf")["outputs"] == {"a": 1}
+    finally:
+        process.send_signal(2)
+        assert process.wait(10) == 0
+        process.stdout.close()
+    for app, says in (
+        ("my_module", "must be module:name"),
+        ("my_module:other", "is no LocalServer but int"),
+        ("my_module:nope", "nope"),
+        ("no_module:server", "no_module"),
+    ):
+        done = subprocess.run([*command, app], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert says in done.stderr
+
+
+# Keeping state
+
+
+def test_state_is_kept_over_restarts(tmp_path: Path):
+    server = LocalServer(path=tmp_path / "dev.sqlite")
+    server.workflow("wf")(lambda inputs: inputs)
+    server.workflow("slow")(lambda inputs, run: run.sleep(30))
+    server.agent("a")(lambda message: message)
+    with server.start() as url, FlowMaestroClient(KEY, url) as client:
+        done = run(client, "wf", a=1)
+        cut = client.workflows.execute("slow")["data"]["execution_id"]
+        until(lambda: server.executions[-1].status == "running")
+        thread = client.agents.create_thread("a")["data"]["id"]
+        gone = client.agents.create_thread("a")["data"]["id"]
+        client.threads.send_message(thread, "Hello")
+        client.threads.send_message(gone, "Hello")
+        client.threads.delete(gone)
+    again = LocalServer(path=tmp_path / "dev.sqlite")
+    with again.start() as url, FlowMaestroClient(KEY, url) as client:
+        assert client.executions.get(done["id"])["data"] == done
+        ended = client.executions.get(cut)["data"]
+        assert ended["status"] == "failed"
+        assert "stopped" in ended["error"]
+        messages = client.threads.list_messages(thread)["data"]
+        assert [one["content"] for one in messages] == ["Hello", "Hello"]
+        with pytest.raises(flowmaestro.NotFoundError):
+            client.threads.get(gone)
+
+
+def test_what_was_acknowledged_survives_a_kill(tmp_path: Path):
+    (tmp_path / "app.py").write_text(
+        "from flowmaestro_local import LocalServer\n"
+        "server = LocalServer(path='dev.sqlite')\n"
+        "server.workflow('wf')(lambda inputs: inputs)\n"
+    )
+    acknowledged: list[str] = []
+    for _ in range(5):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flowmaestro_local", "--port", "0", "--app", "app:server"],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        url = process.stdout.readline().split(" at ")[1].split()[0]
+        threading.Timer(0.3, process.kill).start()
+        with FlowMaestroClient(KEY, url, max_retries=0) as client:
+            try:
+                while True:
+                    started = client.workflows.execute("wf", {"n": len(acknowledged)})
+                    acknowledged.append(started["data"]["execution_id"])
+            except flowmaestro.FlowMaestroError:
+                process.wait(10)
+        process.stdout.close()
+    assert len(acknowledged) > 20
+    kept = {one.id for one in LocalServer(path=tmp_path / "dev.sqlite").executions}
+    assert kept >= set(acknowledged)
