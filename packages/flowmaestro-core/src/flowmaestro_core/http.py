@@ -10,7 +10,7 @@ from urllib.request import getproxies
 
 import httpx
 
-from . import errors
+from . import __version__, errors
 from .config import Options, Secret, Timeouts
 from .response import Answer, Unanswered
 from .retries import LOST, NOT_SENT
@@ -68,7 +68,7 @@ def headers_for(secret: Secret, options: Options, *, key_header: bool) -> httpx.
 
 
 _USER_AGENT = (
-    f"flowmaestro-python/1.0.0 Python/{platform.python_version()} httpx/{httpx.__version__}"
+    f"flowmaestro-python/{__version__} Python/{platform.python_version()} httpx/{httpx.__version__}"
 )
 
 
