@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import tracemalloc
 
 import pytest
@@ -17,10 +18,12 @@ AT_ONCE = 200
 @pytest.mark.parametrize("dialect", ["wire", "documented"])
 def test_two_hundred_streams_lose_nothing_and_memory_stays_flat(dialect):
     server = LocalServer(dialect=dialect)
+    everybody_follows = threading.Event()
+    connected: list[int] = []
 
     @server.workflow("wf")
     def wf(inputs, run):
-        run.sleep(2)
+        everybody_follows.wait(30)
         for number in range(10):
             run.progress(number * 10)
         return {"n": inputs["n"]}
@@ -30,6 +33,8 @@ def test_two_hundred_streams_lose_nothing_and_memory_stays_flat(dialect):
         return [event async for event in client.executions.stream(started["data"]["execution_id"])]
 
     async def main(url: str) -> list:
+        connected.clear()
+        everybody_follows.clear()
         async with AsyncFlowMaestroClient(KEY, url) as client:
             return await asyncio.gather(*(follow(client, number) for number in range(AT_ONCE)))
 
