@@ -55,12 +55,14 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """All tests but those of the installed wheels; on the newest Python with coverage."""
+    """All tests but those of wheels and examples; on the newest Python with coverage."""
     sync(session, "test", "webhooks")
     cover = []
     if session.python == NEWEST:
         cover = ["--cov", "--cov-report=term", "--cov-fail-under=95"]
-    arguments = session.posargs or ["-m", "not install", "-n", "2", *cover]
+    # The examples have a session of their own.
+    chosen = ["-m", "not install", "--ignore=tests/examples", "-n", "2"]
+    arguments = session.posargs or [*chosen, *cover]
     session.run("pytest", *arguments)
 
 
