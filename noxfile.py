@@ -13,7 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
-NEWEST = "3.13"
+OLDEST, NEWEST = "3.9", "3.13"
 
 
 def sync(session: nox.Session, *groups: str) -> None:
@@ -60,8 +60,10 @@ def tests(session: nox.Session) -> None:
     cover = []
     if session.python == NEWEST:
         cover = ["--cov", "--cov-report=term", "--cov-fail-under=95"]
-    # The examples have a session of their own.
-    chosen = ["-m", "not install", "--ignore=tests/examples", "-n", "2"]
+    # The examples have a session of their own; what takes long runs at both ends.
+    ends = session.python in (OLDEST, NEWEST)
+    marks = "not install" if ends else "not install and not slow"
+    chosen = ["-m", marks, "--ignore=tests/examples", "-n", "2"]
     arguments = session.posargs or [*chosen, *cover]
     session.run("pytest", *arguments)
 

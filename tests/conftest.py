@@ -15,6 +15,11 @@ WIRE = Path(__file__).parent / "data" / "wire"
 pytest_plugins = ["pytester"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--chaos-calls", type=int, default=1_000, help="calls of the chaos suite")
+    parser.addoption("--chaos-seed", type=int, default=7, help="seed of the chaos suite's faults")
+
+
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -28,6 +28,7 @@ RULES = [
     (r"\b__a(enter|exit|iter|next)__\b", r"__\1__"),
     (r"\baclose\b", "close"),
     (r"\basynccontextmanager\b", "contextmanager"),
+    (r"\banyio\.sleep\b", "time.sleep"),
     (r"\ba(iter_bytes|read)\(", r"\1("),
     (r"\bAsyncGenerator\[(.*?), None\]", r"Generator[\1, None, None]"),
     (r"\bAsync(?=[A-Z])", ""),

@@ -13,6 +13,8 @@ from flowmaestro import AsyncFlowMaestroClient
 from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 
+pytestmark = pytest.mark.slow
+
 AT_ONCE = 200
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "MAX_CALLS",
     "TRANSPORT_FAILURES",
     "answer_of",
+    "client_busy",
     "headers_for",
     "proxies_are_set",
     "too_large",
@@ -108,6 +109,15 @@ def too_large(response: httpx.Response, limit: int) -> Unanswered:
         LOST,
         final=True,
     )
+
+
+def client_busy() -> Unanswered:
+    """Say that a call did not get its turn among the client's own calls."""
+    error = errors.TimeoutError(
+        f"the client has {MAX_CALLS} calls under way, and none of them ended in time",
+        code="client_busy",
+    )
+    return Unanswered(error, NOT_SENT)
 
 
 def unanswered(failure: Exception, address: str, timeouts: Timeouts) -> Unanswered:

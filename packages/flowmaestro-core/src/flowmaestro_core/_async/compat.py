@@ -155,6 +155,9 @@ class AsyncPump:
             raise problem
         return result
 
+    def interrupt(self) -> None:
+        """End a reading that goes on elsewhere: closing the pool does so here."""
+
     async def aclose(self) -> None:
         """Close the response and free its connection."""
         with anyio.CancelScope(shield=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Optional, Union
+from weakref import WeakSet
 
 import httpx
 
@@ -13,6 +14,7 @@ from ..http import (
     TRANSPORT_FAILURES,
     answer_of,
     check_http_client,
+    client_busy,
     headers_for,
     proxies_are_set,
     too_large,
@@ -57,6 +59,7 @@ class AsyncConnections:
         self._http_client = http_client
         self._max_response_bytes = max_response_bytes
         self._pools: Scoped[_Pool] = Scoped()
+        self._pumps: WeakSet[AsyncPump] = WeakSet()
         self._headers: dict[tuple[tuple[str, str], ...], httpx.Headers] = {}
 
     async def exchange(
@@ -65,7 +68,7 @@ class AsyncConnections:
         """Send a request and read its whole answer."""
         pool = self._pools.get(self._open_pool)
         if not await pool.limiter.enter(timeouts.pool):
-            return self._unanswered(httpx.PoolTimeout("every place is taken"), timeouts)
+            return client_busy()
         try:
             response = await self._send(pool, request, options, timeouts)
             try:
@@ -97,9 +100,11 @@ class AsyncConnections:
             response = await self._send(pool, request, options, timeouts, extra)
             kind = response.headers.get("content-type", "")
             if response.status_code == 200 and kind.lower().startswith("text/event-stream"):
-                return await open_pump(
+                pump = await open_pump(
                     response, lambda failure: self._unanswered(failure, timeouts)
                 )
+                self._pumps.add(pump)
+                return pump
             try:
                 body = await self._read(response)
             finally:
@@ -111,7 +116,9 @@ class AsyncConnections:
         return answer_of(response, body)
 
     async def aclose(self) -> None:
-        """Close the pool; the user's own client stays open."""
+        """Close the pool, and the streams that are open; the user's own client stays open."""
+        for pump in list(self._pumps):
+            pump.interrupt()
         pool = self._pools.take()
         if pool is not None and pool.sender is not self._http_client:
             await pool.sender.aclose()

@@ -152,18 +152,24 @@ class Pump:
             if look():
                 return None
 
+    def interrupt(self) -> None:
+        """End a reading that goes on in another thread.
+
+        Closing a socket does not wake a thread that reads from it; shutting it down does.
+        """
+        stream = self._response.extensions.get("network_stream")
+        sock = stream.get_extra_info("socket") if stream is not None else None
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Close the response and free its connection."""
         self._stopped.set()
         if self._thread is None:
             self._response.close()
             return
-        # Closing a socket does not wake a thread that reads from it; shutting it down does.
-        stream = self._response.extensions.get("network_stream")
-        sock = stream.get_extra_info("socket") if stream is not None else None
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        self.interrupt()
         # The thread may be waiting for room in the queue.
         with contextlib.suppress(queue.Empty):
             while True:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Optional, Union
+from weakref import WeakSet
 
 import httpx
 
@@ -14,6 +15,7 @@ from ..http import (
     TRANSPORT_FAILURES,
     answer_of,
     check_http_client,
+    client_busy,
     headers_for,
     proxies_are_set,
     too_large,
@@ -58,6 +60,7 @@ class Connections:
         self._http_client = http_client
         self._max_response_bytes = max_response_bytes
         self._pools: Scoped[_Pool] = Scoped()
+        self._pumps: WeakSet[Pump] = WeakSet()
         self._headers: dict[tuple[tuple[str, str], ...], httpx.Headers] = {}
 
     def exchange(
@@ -66,7 +69,7 @@ class Connections:
         """Send a request and read its whole answer."""
         pool = self._pools.get(self._open_pool)
         if not pool.limiter.enter(timeouts.pool):
-            return self._unanswered(httpx.PoolTimeout("every place is taken"), timeouts)
+            return client_busy()
         try:
             response = self._send(pool, request, options, timeouts)
             try:
@@ -98,7 +101,9 @@ class Connections:
             response = self._send(pool, request, options, timeouts, extra)
             kind = response.headers.get("content-type", "")
             if response.status_code == 200 and kind.lower().startswith("text/event-stream"):
-                return open_pump(response, lambda failure: self._unanswered(failure, timeouts))
+                pump = open_pump(response, lambda failure: self._unanswered(failure, timeouts))
+                self._pumps.add(pump)
+                return pump
             try:
                 body = self._read(response)
             finally:
@@ -110,7 +115,9 @@ class Connections:
         return answer_of(response, body)
 
     def close(self) -> None:
-        """Close the pool; the user's own client stays open."""
+        """Close the pool, and the streams that are open; the user's own client stays open."""
+        for pump in list(self._pumps):
+            pump.interrupt()
         pool = self._pools.take()
         if pool is not None and pool.sender is not self._http_client:
             pool.sender.close()

@@ -1,0 +1,225 @@
+"""What is promised for a bad day, with real sockets and injected faults.
+
+Each test is named after its promise: streams end right (1), waits are polite and exact
+(2), messages are posted once (4).
+"""
+
+from __future__ import annotations
+
+import time
+
+import anyio
+import pytest
+
+import flowmaestro
+from flowmaestro import AsyncFlowMaestroClient
+from flowmaestro_local import LocalServer, Run
+from tests.conftest import KEY
+
+pytestmark = [
+    pytest.mark.anyio,  # async only
+    pytest.mark.slow,
+]
+
+STEPS = 20
+
+
+@pytest.fixture
+def server():
+    server = LocalServer(dialect="documented", keepalive=0.15)
+
+    @server.workflow("wf")
+    def wf(inputs: dict, run: Run) -> dict:
+        run.sleep(inputs.get("before", 0.6))
+        for step in range(STEPS):
+            run.progress(step)
+            run.sleep(0.01)
+        run.sleep(inputs.get("after", 0))
+        return {"done": True}
+
+    server.workflow("slow")(lambda inputs, run: run.sleep(30))
+    server.agent("a")(lambda message: message)
+    with server.start():
+        yield server
+
+
+@pytest.fixture
+async def client(server):
+    async with AsyncFlowMaestroClient(KEY, server.url) as client:
+        yield client
+
+
+async def start(client, workflow_id="wf", **inputs):
+    return (await client.workflows.execute(workflow_id, inputs))["data"]["execution_id"]
+
+
+async def steps_and_end(client, execution_id):
+    events = [event async for event in client.executions.stream(execution_id)]
+    steps = [event["progress"] for event in events if event["type"] == "execution:progress"]
+    assert sum(event["type"] == "connected" for event in events) <= 1
+    return steps, events[-1]
+
+
+# 1. Execution streams always end right
+
+
+async def test_promise_1_a_stream_that_is_dropped_loses_and_repeats_nothing(client, server):
+    server.faults.add("cut_stream", "GET */events", times=3, after=4)
+    steps, end = await steps_and_end(client, await start(client))
+    assert steps == list(range(STEPS))
+    assert end["outputs"] == {"done": True}
+    assert server.faults.injected == {"cut_stream": 3}
+
+
+async def test_promise_1_a_stream_that_stalls_is_connected_again(client, server):
+    server.faults.add("stall", "GET */events", after=6, seconds=float("inf"))
+    steps, end = await steps_and_end(client, await start(client, before=0.8, after=0.5))
+    assert steps == list(range(STEPS))
+    assert end["type"] == "execution:completed"
+    assert sum(request.path.endswith("/events") for request in server.requests) == 2
+
+
+async def test_promise_1_events_that_come_twice_are_told_once(client, server):
+    server.faults.add("duplicate_event", "GET */events", after=5)
+    steps, _ = await steps_and_end(client, await start(client))
+    assert steps == list(range(STEPS))
+
+
+async def test_promise_1_garbage_in_a_stream_does_not_end_it(client, server):
+    server.faults.add("garbage_frame", "GET */events", after=3)
+    steps, end = await steps_and_end(client, await start(client))
+    assert steps == list(range(STEPS))
+    assert end["type"] == "execution:completed"
+
+
+@pytest.mark.parametrize("seconds", [0.2, 2.2, 4.5])
+async def test_promise_1_the_end_of_a_silent_stream_is_told_within_three_seconds(seconds):
+    silent = LocalServer(dialect="wire")
+    ended = []
+
+    @silent.workflow("wf")
+    def wf(inputs, run):
+        run.sleep(seconds)
+        ended.append(time.monotonic())
+        return {"a": 1}
+
+    with silent.start() as url:
+        async with AsyncFlowMaestroClient(KEY, url) as client:
+            execution_id = await start(client)
+            types = [event["type"] async for event in client.executions.stream(execution_id)]
+            assert time.monotonic() - ended[0] < 3
+            assert types == ["connected", "execution:completed"]
+            checks = [r for r in silent.requests if r.path.endswith(execution_id)]
+            assert len(checks) <= 1 + (seconds + 3) / 2, "one status request per interval"
+
+
+async def test_promise_1_a_stream_that_is_always_dropped_is_given_up(client, server):
+    server.faults.add("reset_before", "GET */events", times=None)
+    with pytest.raises(flowmaestro.ConnectionError):
+        await steps_and_end(client.with_options(max_retries=1), await start(client))
+    server.faults.clear()
+    server.faults.add("cut_stream", "GET */events", times=None, after=1)
+    with pytest.raises(flowmaestro.StreamError, match="was lost"):
+        await steps_and_end(client.with_options(max_retries=1), await start(client, "slow"))
+
+
+async def test_promise_1_status_checks_that_fail_do_not_end_a_stream():
+    silent = LocalServer(dialect="wire")
+    silent.workflow("wf")(lambda inputs, run: run.sleep(1.5))
+    silent.faults.add("status", "GET */executions/????????-*", status=500, times=1)
+    with silent.start() as url:
+        async with AsyncFlowMaestroClient(KEY, url) as client:
+            events = [event async for event in client.executions.stream(await start(client))]
+    assert events[-1]["type"] == "execution:completed"
+
+
+# 2. Waits are polite and exact
+
+
+async def test_promise_2_a_wait_gets_through_limits_faults_and_resets(client, server):
+    execution_id = await start(client)
+    server.faults.add("status", "GET */executions/*", times=2, status=500)
+    server.faults.add("status", "GET */executions/*", status=429, headers={"Retry-After": "1"})
+    server.faults.add("reset_before", "GET */executions/*", times=2)
+    server.faults.add("truncate", "GET */executions/*")
+    server.faults.add("status", "GET */executions/*", times=1, status=502, body="<html>")
+    result = await client.executions.wait_for_completion(execution_id, 0.05, timeout=10)
+    assert result["outputs"] == {"done": True}
+    assert sum(server.faults.injected.values()) == 7
+
+
+async def test_promise_2_a_wait_keeps_its_timeout_though_every_request_is_slow(client, server):
+    execution_id = await start(client, "slow")
+    server.faults.add("latency", "GET */executions/*", times=None, seconds=0.3)
+    began = time.monotonic()
+    with pytest.raises(TimeoutError) as caught:
+        await client.executions.wait_for_completion(execution_id, 0.05, timeout=1)
+    assert 1 <= time.monotonic() - began < 1.5
+    assert caught.value.execution["status"] == "running"
+    assert server.executions[-1].status == "running", "giving up does not cancel"
+    assert "it goes on" in str(caught.value)
+
+
+async def test_promise_2_a_wait_with_no_answer_at_all_ends_in_time(client, server):
+    execution_id = await start(client, "slow")
+    server.faults.add("stall", "GET */executions/*", times=None, seconds=float("inf"))
+    began = time.monotonic()
+    with pytest.raises(TimeoutError) as caught:
+        await client.executions.wait_for_completion(execution_id, 0.05, timeout=0.5)
+    assert time.monotonic() - began < 3
+    assert caught.value.execution is None
+
+
+async def test_promise_2_a_wait_raises_at_once_what_will_not_pass(client):
+    with pytest.raises(flowmaestro.NotFoundError):
+        await client.executions.wait_for_completion("exec_unknown")
+    for bad in ({"poll_interval": 0}, {"timeout": -1}, {"poll_interval": float("nan")}):
+        with pytest.raises(ValueError, match="seconds"):
+            await client.executions.wait_for_completion("e", **bad)
+    with pytest.raises(TypeError, match="poll_interval"):
+        await client.executions.wait_for_completion("e", poll_interval="1")
+
+
+async def test_promise_2_a_deadline_bounds_a_whole_call(client, server):
+    server.faults.add("stall", "GET */workflows", times=None, seconds=float("inf"))
+    server.faults.add("status", "GET */agents", times=None)
+    for call in (client.with_options(deadline=0.5).workflows.list,
+                 client.with_options(deadline=0.5).agents.list):  # fmt: skip
+        began = time.monotonic()
+        with pytest.raises(flowmaestro.FlowMaestroError):
+            await call()
+        assert time.monotonic() - began < 1.5
+    execution_id = await start(client, "slow")
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await client.with_options(deadline=0.4).executions.wait_for_completion(execution_id)
+    assert time.monotonic() - began < 3
+
+
+# 4. send_message never posts twice
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "truncate", "stall"])
+async def test_promise_4_a_message_is_posted_once_and_its_thread_is_named(client, server, kind):
+    thread_id = (await client.agents.create_thread("a"))["data"]["id"]
+    server.faults.add(kind, "POST */messages", times=None, seconds=float("inf"))
+    with pytest.raises(flowmaestro.FlowMaestroError) as caught:
+        await client.with_options(timeout=1).threads.send_message(thread_id, "Hello")
+    assert caught.value.outcome_unknown is True
+    assert caught.value.details["thread_id"] == thread_id
+    await anyio.sleep(0.1)
+    assert [one.role for one in server.messages(thread_id)] == ["user", "assistant"]
+
+
+async def test_promise_3_an_execution_is_started_once_and_the_doubt_is_told(client, server):
+    for kind in ("reset_after", "truncate"):
+        before = len(server.executions)
+        server.faults.add(kind, "POST */execute")
+        with pytest.raises(flowmaestro.ConnectionError, match=r"executions\.list") as caught:
+            await start(client)
+        assert caught.value.outcome_unknown is True
+        assert len(server.executions) == before + 1
+    server.faults.add("status", "POST */execute", status=429, headers={"Retry-After": "0"})
+    before = len(server.executions)
+    await start(client)
+    assert len(server.executions) == before + 1

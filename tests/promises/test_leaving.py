@@ -1,0 +1,308 @@
+"""Promise 6: leaving is clean, in every way that a program can leave."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+import flowmaestro
+from flowmaestro import AsyncFlowMaestroClient, FlowMaestroClient
+from flowmaestro_local import LocalServer
+from tests.conftest import KEY
+from tests.receiver import until
+
+FD = Path("/proc/self/fd")
+
+
+@pytest.fixture(params=["wire", "documented"])
+def server(request):
+    server = LocalServer(dialect=request.param)
+    server.workflow("wf")(lambda inputs, run: run.sleep(30))
+    with server.start():
+        yield server
+
+
+def start(server: LocalServer) -> str:
+    with FlowMaestroClient(KEY, server.url) as client:
+        return client.workflows.execute("wf")["data"]["execution_id"]
+
+
+def threads() -> int:
+    return sum(thread.name == "flowmaestro-stream" for thread in threading.enumerate())
+
+
+def sockets() -> int:
+    """How many sockets this process has to others than itself counts twice: both ends are here."""
+    return sum("socket" in os.readlink(path) for path in FD.iterdir() if path.is_symlink())
+
+
+needs_proc = pytest.mark.skipif(not FD.exists(), reason="counts file descriptors in /proc")
+
+
+@needs_proc
+def test_promise_6_a_stream_that_is_left_frees_its_socket_and_its_thread(server):
+    execution_id = start(server)
+    until(lambda: sockets() <= 6)
+    before = sockets()
+
+    def leave_by_break(client):
+        for _ in client.executions.stream(execution_id):
+            break
+
+    def leave_by_block(client):
+        with client.executions.stream(execution_id) as stream:
+            next(stream)
+
+    def leave_by_error(client):
+        with pytest.raises(ZeroDivisionError):
+            for _ in client.executions.stream(execution_id):
+                1 / 0  # noqa: B018
+
+    def leave_by_close(client):
+        stream = client.executions.stream(execution_id)
+        next(stream)
+        stream.close()
+        assert list(stream) == []
+
+    with FlowMaestroClient(KEY, server.url) as client:
+        for leave in (leave_by_break, leave_by_block, leave_by_error, leave_by_close):
+            leave(client)
+            assert threads() == 0, leave
+            until(lambda: sockets() <= before)
+
+
+@needs_proc
+def test_promise_6_an_asynchronous_stream_that_is_left_frees_its_socket(server):
+    execution_id = start(server)
+    until(lambda: sockets() <= 6)
+    before = sockets()
+
+    async def main():
+        async with AsyncFlowMaestroClient(KEY, server.url) as client:
+            own = sockets()
+            async for _ in client.executions.stream(execution_id):
+                break
+            for _ in range(100):
+                await asyncio.sleep(0.01)
+                if sockets() <= own:
+                    break
+            assert sockets() <= own
+            task = asyncio.create_task(collect(client))
+            await asyncio.sleep(0.3)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            async with client.executions.stream(execution_id) as stream:
+                await stream.__anext__()
+            await asyncio.sleep(0.1)
+            assert sockets() <= own
+
+    async def collect(client):
+        return [event async for event in client.executions.stream(execution_id)]
+
+    asyncio.run(main())
+    until(lambda: sockets() <= before)
+
+
+def test_promise_6_closing_a_client_ends_its_open_streams(server):
+    execution_id = start(server)
+    client = FlowMaestroClient(KEY, server.url)
+    problems = []
+
+    def follow():
+        try:
+            list(client.executions.stream(execution_id))
+        except flowmaestro.FlowMaestroError as error:
+            problems.append(error)
+
+    follower = threading.Thread(target=follow)
+    follower.start()
+    until(lambda: threads() == 1)
+    time.sleep(0.2)
+    began = time.monotonic()
+    client.close()
+    follower.join(5)
+    assert not follower.is_alive()
+    assert time.monotonic() - began < 2
+    assert problems[0].code == "client_closed"
+
+    async def main():
+        client = AsyncFlowMaestroClient(KEY, server.url)
+
+        async def follow():
+            async for _ in client.executions.stream(execution_id):
+                pass
+
+        follower = asyncio.create_task(follow())
+        await asyncio.sleep(0.3)
+        await client.close()
+        with pytest.raises(flowmaestro.FlowMaestroError, match="closed"):
+            await asyncio.wait_for(follower, 5)
+
+    asyncio.run(main())
+
+
+def test_promise_6_cancelling_in_a_pause_between_tries_returns_at_once(server):
+    server.faults.add("status", times=None, status=429, headers={"Retry-After": "30"})
+
+    async def main():
+        async with AsyncFlowMaestroClient(KEY, server.url) as client:
+            began = time.monotonic()
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(client.workflows.list(), 0.3)
+            return time.monotonic() - began
+
+    assert asyncio.run(main()) < 1
+
+
+def test_promise_6_with_one_connection_leaving_a_stream_lets_the_next_call_through(server):
+    execution_id = start(server)
+    with httpx.Client(limits=httpx.Limits(max_connections=1)) as http_client:
+        client = FlowMaestroClient(KEY, server.url, http_client=http_client, timeout=5)
+        with client.executions.stream(execution_id) as stream:
+            next(stream)
+        assert client.workflows.list()["data"]
+
+    async def main():
+        limits = httpx.Limits(max_connections=1)
+        async with httpx.AsyncClient(limits=limits) as http_client:
+            client = AsyncFlowMaestroClient(KEY, server.url, http_client=http_client, timeout=5)
+            async with client.executions.stream(execution_id) as stream:
+                await stream.__anext__()
+            assert (await client.workflows.list())["data"]
+
+    asyncio.run(main())
+
+
+def test_promise_6_with_one_connection_a_silent_stream_still_ends():
+    server = LocalServer()
+    server.workflow("wf")(lambda inputs, run: run.sleep(1))
+    with server.start() as url:
+        with httpx.Client(limits=httpx.Limits(max_connections=1)) as http_client:
+            client = FlowMaestroClient(KEY, url, http_client=http_client)
+            started = client.workflows.execute("wf")["data"]["execution_id"]
+            types = [event["type"] for event in client.executions.stream(started)]
+    assert types == ["connected", "execution:completed"]
+
+
+# The connection that the first loop leaves idle can only be closed there; asyncio says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_promise_6_a_client_works_under_a_second_event_loop(server):
+    client = AsyncFlowMaestroClient(KEY, server.url)
+
+    async def call():
+        return len((await client.workflows.list())["data"])
+
+    async def last():
+        assert await call() == 1
+        await client.close()
+
+    assert asyncio.run(call()) == 1
+    asyncio.run(last())
+    gc.collect()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_promise_6_a_client_that_was_used_before_a_fork_works_in_the_child(server):
+    with FlowMaestroClient(KEY, server.url) as client:
+        client.workflows.list()
+        child = os.fork()
+        if child == 0:
+            try:
+                os._exit(0 if client.workflows.list()["data"] else 3)
+            except BaseException:
+                os._exit(4)
+        _, status = os.waitpid(child, 0)
+        assert os.WEXITSTATUS(status) == 0
+        assert client.workflows.list()["data"]
+
+
+PROGRAMS = {
+    "interpreter exit with an open stream": """
+client = FlowMaestroClient(KEY, URL)
+stream = client.executions.stream(EXECUTION)
+next(stream)
+print("left")
+""",
+    "interpreter exit with an open asynchronous stream": """
+async def main():
+    client = AsyncFlowMaestroClient(KEY, URL)
+    stream = client.executions.stream(EXECUTION)
+    await stream.__anext__()
+    await client.close()
+    print("left")
+asyncio.run(main())
+""",
+    "Ctrl-C in a stream": """
+client = FlowMaestroClient(KEY, URL)
+threading.Timer(0.5, lambda: signal.raise_signal(signal.SIGINT)).start()
+try:
+    with client.executions.stream(EXECUTION) as stream:
+        for event in stream:
+            pass
+except KeyboardInterrupt:
+    print("left")
+client.close()
+""",
+    "Ctrl-C in an asynchronous stream": """
+async def main():
+    async with AsyncFlowMaestroClient(KEY, URL) as client:
+        async with client.executions.stream(EXECUTION) as stream:
+            async for event in stream:
+                pass
+threading.Timer(0.5, lambda: signal.raise_signal(signal.SIGINT)).start()
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    print("left")
+""",
+    "trio, cancelled": """
+import trio
+
+pytestmark = pytest.mark.slow
+async def main():
+    async with AsyncFlowMaestroClient(KEY, URL) as client:
+        with trio.move_on_after(0.4):
+            async with client.executions.stream(EXECUTION) as stream:
+                async for event in stream:
+                    pass
+        await client.workflows.list()
+    print("left")
+trio.run(main)
+""",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_promise_6_a_program_ends_without_a_word(server, name):
+    program = (
+        "import asyncio, signal, threading\n"
+        "from flowmaestro import AsyncFlowMaestroClient, FlowMaestroClient\n"
+        f"KEY, URL, EXECUTION = {KEY!r}, {server.url!r}, {start(server)!r}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", program + PROGRAMS[name]],
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert done.stdout == "left\n", done.stderr
+    # An open socket at the interpreter's exit is the program's own affair; nothing else is said.
+    said = [
+        line for line in done.stderr.splitlines() if "ResourceWarning: unclosed <socket" not in line
+    ]
+    assert done.returncode == 0
+    assert "Task was destroyed" not in done.stderr
+    assert not [line for line in said if "Error" in line or "exception" in line.lower()], (
+        done.stderr
+    )
