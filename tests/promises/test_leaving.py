@@ -20,6 +20,8 @@ from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 from tests.receiver import until
 
+pytestmark = pytest.mark.slow
+
 FD = Path("/proc/self/fd")
 
 
@@ -268,8 +270,6 @@ except KeyboardInterrupt:
 """,
     "trio, cancelled": """
 import trio
-
-pytestmark = pytest.mark.slow
 async def main():
     async with AsyncFlowMaestroClient(KEY, URL) as client:
         with trio.move_on_after(0.4):
