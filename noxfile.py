@@ -82,6 +82,17 @@ def examples(session: nox.Session) -> None:
     session.run("pytest", "tests/examples", "-n", "2")
 
 
+@nox.session(python=NEWEST)
+def reliability(session: nox.Session) -> None:
+    """Count faults survived, beside 0.1.0, and write docs/reliability.md (minutes)."""
+    sync(session, "test")
+    old = f"{session.create_tmp()}/old"
+    session.run_install("uv", "venv", "--quiet", "--clear", "--python", NEWEST, old)
+    python = f"{old}/bin/python"
+    session.run_install("uv", "pip", "install", "--quiet", "-p", python, "flowmaestro==0.1.0")
+    session.run("python", "-m", "tests.chaos.compare", "--old-python", python, *session.posargs)
+
+
 @nox.session(name="sync", python=NEWEST)
 def generate(session: nox.Session) -> None:
     """Write the synchronous half anew."""

@@ -79,6 +79,23 @@ async def test_promise_1_a_stream_that_stalls_is_connected_again(client, server)
     assert sum(request.path.endswith("/events") for request in server.requests) == 2
 
 
+async def test_promise_1_what_a_dead_connection_kept_back_is_told_before_the_end():
+    server = LocalServer(dialect="documented")
+
+    @server.workflow("wf")
+    def wf(inputs, run):
+        run.sleep(0.3)
+        for step in range(STEPS):
+            run.progress(step)
+
+    server.faults.add("stall", "GET */events", after=6, seconds=float("inf"))
+    with server.start() as url:
+        async with AsyncFlowMaestroClient(KEY, url) as client:
+            steps, end = await steps_and_end(client, await start(client))
+    assert steps == list(range(STEPS))
+    assert end["type"] == "execution:completed"
+
+
 async def test_promise_1_events_that_come_twice_are_told_once(client, server):
     server.faults.add("duplicate_event", "GET */events", after=5)
     steps, _ = await steps_and_end(client, await start(client))

@@ -321,6 +321,11 @@ class LocalServer:
         """Every execution as it stands, the oldest first."""
         return [replace(record) for record in list(self._parts.store.executions.values())]
 
+    @property
+    def threads(self) -> list[str]:
+        """The id of every thread, the oldest first."""
+        return list(self._parts.store.threads)
+
     def messages(self, thread_id: str) -> list[MessageRecord]:
         """Every message of a thread, the oldest first."""
         return list(self._parts.store.messages.get(thread_id, []))

@@ -98,6 +98,9 @@ class AsyncConnections:
             extra["Last-Event-ID"] = last_event_id
         try:
             response = await self._send(pool, request, options, timeouts, extra)
+            # The answer begins within the request's timeout; how long a stream may then be
+            # silent is another matter. The pool looks here when it begins to read the body.
+            response.request.extensions["timeout"]["read"] = request.read_timeout
             kind = response.headers.get("content-type", "")
             if response.status_code == 200 and kind.lower().startswith("text/event-stream"):
                 pump = await open_pump(
@@ -179,7 +182,9 @@ class AsyncConnections:
             headers=headers,
             extensions={"timeout": timeouts._asdict()},
         )
-        return await sender.handle_async_request(message)
+        response = await sender.handle_async_request(message)
+        response.request = message
+        return response
 
     def _headers_of(self, options: Options) -> httpx.Headers:
         headers = self._headers.get(options.headers)

@@ -24,6 +24,9 @@ EventT = TypeVar("EventT")
 # Ids of events that a reconnect may bring again.
 _REMEMBERED_IDS = 1000
 
+# Connections that are tried for the last events of an execution that is over.
+_MOST_CATCH_UPS = 8
+
 # Errors after which a connection is tried again; any other one is the caller's.
 _PASSING = (
     errors.ConnectionError,
@@ -103,6 +106,7 @@ class _Follower:
         self._ending: Optional[dict[str, Any]] = None
         self._retry_after: Optional[float] = None
         self._no_connection = False
+        self._catch_ups = 0
 
     async def events(self) -> AsyncGenerator[Any, None]:
         """Give every event once, in order, to the last."""
@@ -151,13 +155,13 @@ class _Follower:
                 finally:
                     await opened.aclose()
                 return
+            if self._ending is None:
+                await self._wait_to_reconnect(reason)
             if self._ending is not None:
-                yield self._ending
-                return
-            await self._wait_to_reconnect(reason)
-            if self._ending is not None:
-                yield self._ending
-                return
+                if not await self._may_catch_up():
+                    yield self._ending
+                    return
+                self._liveness.ending(time.monotonic())
             opened = await self._reopen()
 
     def _events_in(self, decoder: EventDecoder, chunk: bytes) -> list[dict[str, Any]]:
@@ -261,6 +265,18 @@ class _Follower:
         )
         wait = max(wait, self._retry_after or 0.0)
         await sleep(wait if self._until is None else max(min(wait, self._until - now), 0.0))
+
+    async def _may_catch_up(self) -> bool:
+        """Say whether a new connection may bring what a dead one kept back before the end.
+
+        Only where the server gives ids does it send again what was missed.
+        """
+        if not self._last_event_id or self._catch_ups >= _MOST_CATCH_UPS:
+            return False
+        self._catch_ups += 1
+        if self._catch_ups > 1:
+            await sleep(self._policy.backoff(min(self._catch_ups, 3) - 2, random.random))
+        return True
 
     async def _reopen(self) -> Any:
         """Connect again; an error that may pass is given back, not raised."""

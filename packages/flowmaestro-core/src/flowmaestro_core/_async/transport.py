@@ -71,8 +71,6 @@ class AsyncTransport:
         """
 
         async def one_try(timeouts: Timeouts) -> Union[Answer, Unanswered, AsyncPump]:
-            # How long a stream may be silent is not a matter of the request's timeout.
-            timeouts = timeouts._replace(read=request.read_timeout)
             return await self._connections.open(request, options, timeouts, last_event_id)
 
         opened = await self._repeat(request, options, one_try)

@@ -99,6 +99,9 @@ class Connections:
             extra["Last-Event-ID"] = last_event_id
         try:
             response = self._send(pool, request, options, timeouts, extra)
+            # The answer begins within the request's timeout; how long a stream may then be
+            # silent is another matter. The pool looks here when it begins to read the body.
+            response.request.extensions["timeout"]["read"] = request.read_timeout
             kind = response.headers.get("content-type", "")
             if response.status_code == 200 and kind.lower().startswith("text/event-stream"):
                 pump = open_pump(response, lambda failure: self._unanswered(failure, timeouts))
@@ -176,7 +179,9 @@ class Connections:
             headers=headers,
             extensions={"timeout": timeouts._asdict()},
         )
-        return sender.handle_request(message)
+        response = sender.handle_request(message)
+        response.request = message
+        return response
 
     def _headers_of(self, options: Options) -> httpx.Headers:
         headers = self._headers.get(options.headers)

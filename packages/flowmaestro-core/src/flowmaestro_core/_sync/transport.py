@@ -71,8 +71,6 @@ class Transport:
         """
 
         def one_try(timeouts: Timeouts) -> Union[Answer, Unanswered, Pump]:
-            # How long a stream may be silent is not a matter of the request's timeout.
-            timeouts = timeouts._replace(read=request.read_timeout)
             return self._connections.open(request, options, timeouts, last_event_id)
 
         opened = self._repeat(request, options, one_try)
