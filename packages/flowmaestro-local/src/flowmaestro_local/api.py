@@ -1,4 +1,4 @@
-"""Every route of the v1 API."""
+"""What each route of the v1 API does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import asdict
-from typing import Any, Callable, NamedTuple, Optional, cast
+from typing import Any, Callable, Optional, cast
 from urllib.parse import urlsplit
 
 from starlette.requests import ClientDisconnect, Request
@@ -35,12 +35,22 @@ from .records import (
     new_id,
     now,
 )
-from .registry import Agent, KnowledgeBase, Registry, Trigger, Workflow
+from .registry import Agent, KnowledgeBase, Registry, Trigger
 from .search import rank
+from .shapes import (
+    show_agent,
+    show_delivery,
+    show_execution,
+    show_knowledge_base,
+    show_message,
+    show_trigger,
+    show_webhook,
+    show_workflow,
+)
 from .store import Store
 from .streams import EVENT_STREAM_HEADERS, execution_frames, frame, thread_frames
 
-__all__ = ["ROUTES", "Api", "Route"]
+__all__ = ["Api"]
 
 EVENT_TYPES = (
     "execution.started",
@@ -54,6 +64,8 @@ EVENT_TYPES = (
     "agent.execution.completed",
     "agent.execution.failed",
 )
+
+Answerer = Callable[["Api", Request, dict[str, Any]], Awaitable[Response]]
 
 _LONGEST_ANSWER_MS = 120_000
 _MOST_RESULTS = 20
@@ -91,7 +103,7 @@ class Api:
         self.max_body_bytes = max_body_bytes
         self.stopping = stopping
 
-    async def handle(self, route: Route, request: Request) -> Response:
+    async def handle(self, answer: Answerer, scopes: tuple[str, ...], request: Request) -> Response:
         """Answer a request: its key, its body, its limits, its scopes, and then itself."""
         headers: dict[str, str] = {}
         try:
@@ -100,8 +112,8 @@ class Api:
             headers, too_many = self.access.count(key)
             if too_many is not None:
                 raise too_many
-            check_scopes(key, route.scopes)
-            response = await route.answer(self, request, body)
+            check_scopes(key, scopes)
+            response = await answer(self, request, body)
         except Refusal as refusal:
             response = refused(refusal)
         except NotAUuid as odd:
@@ -147,11 +159,11 @@ class Api:
     # Workflows
 
     async def list_workflows(self, request: Request, body: dict[str, Any]) -> Response:
-        return self._page(request, _newest_first(self.registry.workflows), _workflow)
+        return self._page(request, _newest_first(self.registry.workflows), show_workflow)
 
     async def get_workflow(self, request: Request, body: dict[str, Any]) -> Response:
         workflow = self._find("Workflow", self.registry.workflows, request)
-        return success({**_workflow(workflow), "inputs": workflow.inputs})
+        return success({**show_workflow(workflow), "inputs": workflow.inputs})
 
     async def execute_workflow(self, request: Request, body: dict[str, Any]) -> Response:
         workflow = self._find("Workflow", self.registry.workflows, request)
@@ -184,11 +196,11 @@ class Api:
             # without a workflow it filters before, and counts the page all the same.
             shown = [row for row in shown if row.status == status]
             total = len(shown)
-        items = [_execution(row) for row in shown]
+        items = [show_execution(row) for row in shown]
         return page_of(items, page, per_page, total=total, documented=self.documented)
 
     async def get_execution(self, request: Request, body: dict[str, Any]) -> Response:
-        return success(_execution(self._find("Execution", self.store.executions, request)))
+        return success(show_execution(self._find("Execution", self.store.executions, request)))
 
     async def cancel_execution(self, request: Request, body: dict[str, Any]) -> Response:
         record: ExecutionRecord = self._find("Execution", self.store.executions, request)
@@ -223,13 +235,13 @@ class Api:
     # Agents and threads
 
     async def list_agents(self, request: Request, body: dict[str, Any]) -> Response:
-        return self._page(request, _newest_first(self.registry.agents), _agent)
+        return self._page(request, _newest_first(self.registry.agents), show_agent)
 
     async def get_agent(self, request: Request, body: dict[str, Any]) -> Response:
         agent = self._find("Agent", self.registry.agents, request)
         return success(
             {
-                **_agent(agent),
+                **show_agent(agent),
                 "system_prompt": agent.system_prompt,
                 "temperature": agent.temperature,
                 "max_tokens": agent.max_tokens,
@@ -268,8 +280,8 @@ class Api:
         thread = self._find("Thread", self.store.threads, request)
         messages = self.store.messages[thread.id]
         if self.documented:
-            return self._page(request, messages, _message)
-        return success({"messages": [_message(message) for message in messages]})
+            return self._page(request, messages, show_message)
+        return success({"messages": [show_message(message) for message in messages]})
 
     async def send_message(self, request: Request, body: dict[str, Any]) -> Response:
         if body.get("stream") and not self.documented:
@@ -342,7 +354,7 @@ class Api:
     # Triggers
 
     async def list_triggers(self, request: Request, body: dict[str, Any]) -> Response:
-        return self._page(request, _newest_first(self.registry.triggers), _trigger)
+        return self._page(request, _newest_first(self.registry.triggers), show_trigger)
 
     async def execute_trigger(self, request: Request, body: dict[str, Any]) -> Response:
         trigger: Trigger = self._find("Trigger", self.registry.triggers, request)
@@ -366,13 +378,15 @@ class Api:
     # Knowledge bases
 
     async def list_knowledge_bases(self, request: Request, body: dict[str, Any]) -> Response:
-        return self._page(request, _newest_first(self.registry.knowledge_bases), _knowledge_base)
+        return self._page(
+            request, _newest_first(self.registry.knowledge_bases), show_knowledge_base
+        )
 
     async def get_knowledge_base(self, request: Request, body: dict[str, Any]) -> Response:
         base = self._find("Knowledge base", self.registry.knowledge_bases, request)
         return success(
             {
-                **_knowledge_base(base),
+                **show_knowledge_base(base),
                 "embedding_model": "text-embedding-3-small",
                 "chunk_size": base.chunk_size,
                 "chunk_overlap": base.chunk_overlap,
@@ -407,14 +421,14 @@ class Api:
 
     async def list_webhooks(self, request: Request, body: dict[str, Any]) -> Response:
         def shown(webhook: WebhookRecord) -> dict[str, Any]:
-            item = _webhook(webhook)
+            item = show_webhook(webhook)
             del item["headers"]
             return item
 
         return self._page(request, _newest_first(self.webhooks), shown)
 
     async def get_webhook(self, request: Request, body: dict[str, Any]) -> Response:
-        return success(_webhook(self._find("Webhook", self.webhooks, request)))
+        return success(show_webhook(self._find("Webhook", self.webhooks, request)))
 
     async def create_webhook(self, request: Request, body: dict[str, Any]) -> Response:
         if not isinstance(body.get("name"), str) or not body["name"]:
@@ -429,7 +443,7 @@ class Api:
             "whsec_" + secrets.token_hex(32),
         )
         self.webhooks[webhook.id] = webhook
-        data = _webhook(webhook)
+        data = show_webhook(webhook)
         del data["updated_at"]
         return success({**data, "secret": webhook.secret}, 201)
 
@@ -440,7 +454,7 @@ class Api:
             if name in body:
                 setattr(webhook, name, body[name])
         webhook.updated_at = now()
-        data = _webhook(webhook)
+        data = show_webhook(webhook)
         del data["created_at"]
         return success(data)
 
@@ -459,7 +473,7 @@ class Api:
     async def list_deliveries(self, request: Request, body: dict[str, Any]) -> Response:
         webhook = self._find("Webhook", self.webhooks, request)
         records = self.deliveries.records.get(webhook.id, [])
-        return self._page(request, records[::-1], _delivery)
+        return self._page(request, records[::-1], show_delivery)
 
     def _find(self, resource: str, things: dict[str, Any], request: Request) -> Any:
         thing_id = request.path_params["id"]
@@ -506,83 +520,6 @@ def _object(value: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
-def _workflow(workflow: Workflow) -> dict[str, Any]:
-    return {
-        "id": workflow.id,
-        "name": workflow.name,
-        "description": workflow.description,
-        "version": 1,
-        "created_at": workflow.created_at,
-        "updated_at": workflow.created_at,
-    }
-
-
-def _execution(record: ExecutionRecord) -> dict[str, Any]:
-    data = asdict(record)
-    del data["trigger_id"]
-    return data
-
-
-def _agent(agent: Agent) -> dict[str, Any]:
-    return {
-        "id": agent.id,
-        "name": agent.name,
-        "description": agent.description,
-        "model": agent.model,
-        "provider": agent.provider,
-        "created_at": agent.created_at,
-        "updated_at": agent.created_at,
-    }
-
-
-def _message(message: MessageRecord) -> dict[str, Any]:
-    return {
-        "id": message.id,
-        "role": message.role,
-        "content": message.content,
-        "tool_calls": None,
-        "created_at": message.created_at,
-    }
-
-
-def _trigger(trigger: Trigger) -> dict[str, Any]:
-    return {
-        "id": trigger.id,
-        "workflow_id": trigger.workflow_id,
-        "name": trigger.name,
-        "trigger_type": trigger.trigger_type,
-        "enabled": trigger.enabled,
-        "last_triggered_at": trigger.last_triggered_at,
-        "trigger_count": trigger.count,
-        "created_at": trigger.created_at,
-        "updated_at": trigger.created_at,
-    }
-
-
-def _knowledge_base(base: KnowledgeBase) -> dict[str, Any]:
-    return {
-        "id": base.id,
-        "name": base.name,
-        "description": base.description,
-        "document_count": base.documents,
-        "chunk_count": len(base.chunks),
-        "created_at": base.created_at,
-        "updated_at": base.created_at,
-    }
-
-
-def _webhook(webhook: WebhookRecord) -> dict[str, Any]:
-    data = asdict(webhook)
-    del data["secret"]
-    return data
-
-
-def _delivery(delivery: Any) -> dict[str, Any]:
-    data = asdict(delivery)
-    del data["webhook_id"]
-    return data
-
-
 def _check_webhook(body: dict[str, Any]) -> None:
     """Check what a webhook is made of, as far as the body has it.
 
@@ -605,65 +542,3 @@ def _check_webhook(body: dict[str, Any]) -> None:
         parts = urlsplit(body["url"] if isinstance(body["url"], str) else "")
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise Refusal(400, "validation_error", "Invalid URL format")
-
-
-class Route(NamedTuple):
-    """One route, what a key needs for it, and who answers."""
-
-    method: str
-    path: str
-    scopes: tuple[str, ...]
-    answer: Callable[[Api, Request, dict[str, Any]], Awaitable[Response]]
-    # True for what is documented but missing in today's backend.
-    documented_only: bool = False
-
-
-ROUTES = (
-    Route("GET", "/workflows", ("workflows:read",), Api.list_workflows),
-    Route("GET", "/workflows/{id}", ("workflows:read",), Api.get_workflow),
-    Route(
-        "POST",
-        "/workflows/{id}/execute",
-        ("workflows:read", "workflows:execute"),
-        Api.execute_workflow,
-    ),
-    Route("GET", "/executions", ("executions:read",), Api.list_executions),
-    Route("GET", "/executions/{id}", ("executions:read",), Api.get_execution),
-    Route(
-        "POST",
-        "/executions/{id}/cancel",
-        ("executions:read", "executions:cancel"),
-        Api.cancel_execution,
-    ),
-    Route("GET", "/executions/{id}/events", ("executions:read",), Api.execution_events),
-    Route("GET", "/agents", ("agents:read",), Api.list_agents),
-    Route("GET", "/agents/{id}", ("agents:read",), Api.get_agent),
-    Route("POST", "/agents/{id}/threads", ("agents:read", "agents:execute"), Api.create_thread),
-    Route("GET", "/threads/{id}", ("threads:read",), Api.get_thread),
-    Route("DELETE", "/threads/{id}", ("threads:write",), Api.delete_thread),
-    Route("GET", "/threads/{id}/messages", ("threads:read",), Api.list_messages),
-    Route("POST", "/threads/{id}/messages", ("threads:write",), Api.send_message),
-    Route("GET", "/threads/{id}/events", ("threads:read",), Api.thread_events, True),
-    Route("GET", "/triggers", ("triggers:read",), Api.list_triggers),
-    Route(
-        "POST",
-        "/triggers/{id}/execute",
-        ("triggers:read", "triggers:execute"),
-        Api.execute_trigger,
-    ),
-    Route("GET", "/knowledge-bases", ("knowledge-bases:read",), Api.list_knowledge_bases),
-    Route("GET", "/knowledge-bases/{id}", ("knowledge-bases:read",), Api.get_knowledge_base),
-    Route(
-        "POST",
-        "/knowledge-bases/{id}/query",
-        ("knowledge-bases:read", "knowledge-bases:query"),
-        Api.query_knowledge_base,
-    ),
-    Route("GET", "/webhooks", ("webhooks:read",), Api.list_webhooks),
-    Route("POST", "/webhooks", ("webhooks:write",), Api.create_webhook),
-    Route("GET", "/webhooks/{id}", ("webhooks:read",), Api.get_webhook),
-    Route("PATCH", "/webhooks/{id}", ("webhooks:write",), Api.update_webhook),
-    Route("DELETE", "/webhooks/{id}", ("webhooks:write",), Api.delete_webhook),
-    Route("POST", "/webhooks/{id}/test", ("webhooks:write",), Api.test_webhook),
-    Route("GET", "/webhooks/{id}/deliveries", ("webhooks:read",), Api.list_deliveries),
-)

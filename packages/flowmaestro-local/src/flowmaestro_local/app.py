@@ -13,10 +13,11 @@ from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .answers import framework_error
-from .api import ROUTES, Api, Route
+from .api import Api
 from .faults import Faults, FaultyApp
 from .records import RecordedRequest
 from .registry import Registry
+from .routes import ROUTES, Route
 
 __all__ = ["make_app"]
 
@@ -40,7 +41,7 @@ def make_app(api: Api, faults: Faults, requests: deque[RecordedRequest]) -> ASGI
 def _endpoint(api: Api, route: Route):  # type: ignore[no-untyped-def]
     async def endpoint(request: Request) -> Response:
         request.path_params["id"] = unquote(request.path_params.get("id", ""))
-        return await api.handle(route, request)
+        return await api.handle(route.answer, route.scopes, request)
 
     return endpoint
 

@@ -186,6 +186,7 @@ class _Faulty:
         self._send = send
         self._events = 0
         self._is_stream = False
+        self._is_cut = False
 
     async def answer(self) -> None:
         fault = self._fault
@@ -245,6 +246,8 @@ class _Faulty:
     async def _spoil_stream(self, message: Message) -> None:
         """Pass on what the app sends, counting events, until it is the fault's turn."""
         fault = self._fault
+        if self._is_cut:
+            return
         if message["type"] == "http.response.start":
             kinds = dict(message["headers"])
             self._is_stream = kinds.get(b"content-type", b"").startswith(b"text/event-stream")
@@ -283,6 +286,7 @@ class _Faulty:
 
     def _reset(self) -> None:
         """Break the connection as a crash would: with a reset, not a clean end."""
+        self._is_cut = True
         transport = self._scope[TRANSPORT]
         sock = transport.get_extra_info("socket")
         if sock is not None:
