@@ -151,7 +151,7 @@ def check_options(options: Options) -> Options:
     Short, and one try, for the next look is soon. No long wait for a connection either: the
     stream itself may hold the only one.
     """
-    return options._replace(timeouts=Timeouts(5.0, 10.0, 5.0, 2.0), max_retries=0, deadline=None)
+    return options._replace(timeouts=Timeouts(3.0, 5.0, 3.0, 2.0), max_retries=0, deadline=None)
 
 
 def resolve_api_key(given: Optional[str], environ: Mapping[str, str] = os.environ) -> Secret:

@@ -11,9 +11,9 @@ __all__ = ["Bus", "Subscription", "Told"]
 # Events that a slow reader may lag behind; one more, and its stream is cut. It can
 # connect again and go on after the last id that it has.
 _LAG = 10_000
-# Events kept for such a reader, and of how many topics.
-_KEPT_EVENTS = 10_000
-_KEPT_TOPICS = 1_000
+# Events kept for such a reader, of one topic and of all; the quietest topics go first.
+_KEPT_OF_ONE = 10_000
+_KEPT_OF_ALL = 200_000
 
 
 class Told(NamedTuple):
@@ -37,16 +37,21 @@ class Bus:
     def __init__(self) -> None:
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._kept: OrderedDict[str, deque[Told]] = OrderedDict()
+        self._kept_count = 0
 
     def publish(self, topic: str, event: dict[str, Any]) -> None:
         """Tell an event to every open stream of its topic."""
         kept = self._kept.get(topic)
         if kept is None:
-            kept = self._kept[topic] = deque(maxlen=_KEPT_EVENTS)
-            if len(self._kept) > _KEPT_TOPICS:
-                self._kept.popitem(last=False)
+            kept = self._kept[topic] = deque(maxlen=_KEPT_OF_ONE)
         told = Told(kept[-1].number + 1 if kept else 1, event)
+        if len(kept) < _KEPT_OF_ONE:
+            self._kept_count += 1
         kept.append(told)
+        self._kept.move_to_end(topic)
+        while self._kept_count > _KEPT_OF_ALL and len(self._kept) > 1:
+            _, quietest = self._kept.popitem(last=False)
+            self._kept_count -= len(quietest)
         for subscription in self._subscriptions.get(topic, ()):
             try:
                 subscription.queue.put_nowait(told)
