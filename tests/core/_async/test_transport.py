@@ -15,6 +15,7 @@ from flowmaestro_core._async import transport as transport_module
 from flowmaestro_core.request import Request
 from tests.conftest import KEY
 from tests.core.mock import Chunks, Script, data, error
+from tests.raw import raw_server, response
 
 pytestmark = pytest.mark.anyio  # async only
 
@@ -115,9 +116,9 @@ async def test_who_accepts_duplicates_can_have_them(pauses):
     async with scripted(httpx.ReadError("reset"), error(500), data("at last")) as client:
         view = client.with_options(retry_unsafe=True)
         assert (await view.call(POST))["data"] == "at last"
-    async with scripted(httpx.ReadError("reset")) as client:
+    async with scripted(httpx.ReadError("reset"), retry_unsafe=True) as client:
         with pytest.raises(errors.ConnectionError) as caught:
-            await client.with_options(retry_unsafe=True).call(POST)
+            await client.call(POST)
         assert caught.value.outcome_unknown is True
         assert len(client.script.requests) == 4
 
@@ -288,14 +289,25 @@ async def test_respx_works_without_a_client_of_the_users():
             assert (await client.call(GET))["data"] == ["mocked"]
 
 
-async def test_proxies_of_the_environment_are_used(monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:2")
-    with respx.mock() as router:
-        router.get("http://api.test/api/v1/workflows").respond(json={"data": "by proxy"})
+async def test_proxies_of_the_environment_are_used_for_calls_and_streams(monkeypatch):
+    def answer(connection):
+        if b"/events " in heads[-1]:
+            connection.sendall(response(b"data: {}\n\n", "Content-Type: text/event-stream"))
+        else:
+            connection.sendall(response(b'{"data": "by proxy"}'))
+
+    heads = []
+    with raw_server(answer, heads) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy)
         with pytest.warns(UserWarning, match="not encrypted"):
             client = AsyncCoreClient(KEY, "http://api.test")
         async with client:
             assert (await client.call(GET))["data"] == "by proxy"
+            pump = await client.open(Request.get("/executions/e/events"))
+            await pump.read()
+            await pump.aclose()
+    assert heads[0].startswith(b"GET http://api.test/api/v1/workflows ")
+    assert heads[1].startswith(b"GET http://api.test/api/v1/executions/e/events ")
 
 
 async def test_an_answer_that_is_too_long_is_cut():

@@ -16,6 +16,7 @@ from flowmaestro_core._sync import transport as transport_module
 from flowmaestro_core.request import Request
 from tests.conftest import KEY
 from tests.core.mock import Chunks, Script, data, error
+from tests.raw import raw_server, response
 
 GET = Request.get("/workflows")
 POST = Request.post("/workflows/wf/execute", {}, repeatable=False, check="look first")
@@ -114,9 +115,9 @@ def test_who_accepts_duplicates_can_have_them(pauses):
     with scripted(httpx.ReadError("reset"), error(500), data("at last")) as client:
         view = client.with_options(retry_unsafe=True)
         assert (view.call(POST))["data"] == "at last"
-    with scripted(httpx.ReadError("reset")) as client:
+    with scripted(httpx.ReadError("reset"), retry_unsafe=True) as client:
         with pytest.raises(errors.ConnectionError) as caught:
-            client.with_options(retry_unsafe=True).call(POST)
+            client.call(POST)
         assert caught.value.outcome_unknown is True
         assert len(client.script.requests) == 4
 
@@ -287,14 +288,25 @@ def test_respx_works_without_a_client_of_the_users():
             assert (client.call(GET))["data"] == ["mocked"]
 
 
-def test_proxies_of_the_environment_are_used(monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:2")
-    with respx.mock() as router:
-        router.get("http://api.test/api/v1/workflows").respond(json={"data": "by proxy"})
+def test_proxies_of_the_environment_are_used_for_calls_and_streams(monkeypatch):
+    def answer(connection):
+        if b"/events " in heads[-1]:
+            connection.sendall(response(b"data: {}\n\n", "Content-Type: text/event-stream"))
+        else:
+            connection.sendall(response(b'{"data": "by proxy"}'))
+
+    heads = []
+    with raw_server(answer, heads) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy)
         with pytest.warns(UserWarning, match="not encrypted"):
             client = CoreClient(KEY, "http://api.test")
         with client:
             assert (client.call(GET))["data"] == "by proxy"
+            pump = client.open(Request.get("/executions/e/events"))
+            pump.read()
+            pump.close()
+    assert heads[0].startswith(b"GET http://api.test/api/v1/workflows ")
+    assert heads[1].startswith(b"GET http://api.test/api/v1/executions/e/events ")
 
 
 def test_an_answer_that_is_too_long_is_cut():

@@ -46,6 +46,8 @@ class CoreClient:
             bytes), or an ``httpx.Timeout``, or None for no bound.
         max_retries: How often a failed request is tried again, where that does no harm.
         headers: Added to every request.
+        retry_unsafe: Try calls again that may have been carried out (``execute``,
+            ``send_message`` and the like): accept that it may happen twice.
         http_client: Your own httpx client, for proxies, client certificates, HTTP/2,
             hooks or tests. It is used as it is, and never closed.
         max_response_bytes: Answers that are longer are cut with an error.
@@ -63,12 +65,15 @@ class CoreClient:
         max_retries: int = 3,
         *,
         headers: Optional[Mapping[str, str]] = None,
+        retry_unsafe: bool = False,
         http_client: Optional[httpx.Client] = None,
         max_response_bytes: int = 100_000_000,
     ) -> None:
         secret = resolve_api_key(api_key)
         del api_key
-        options = Options().changed(timeout=timeout, max_retries=max_retries, headers=headers)
+        options = Options().changed(
+            timeout=timeout, max_retries=max_retries, headers=headers, retry_unsafe=retry_unsafe
+        )
         address = resolve_base_url(base_url)
         if isinstance(max_response_bytes, bool) or not isinstance(max_response_bytes, int):
             raise TypeError(f"max_response_bytes must be a whole number: {max_response_bytes!r}")

@@ -1,0 +1,52 @@
+"""Servers that answer with any bytes at all."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Callable, Optional
+
+
+@contextmanager
+def raw_server(
+    answer: Callable[[socket.socket], None], heads: Optional[list[bytes]] = None
+) -> Iterator[str]:
+    """Answers every connection with whatever bytes it is told to, and keeps what was asked."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.1)
+    stopped = threading.Event()
+
+    def talk(connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(5)
+            try:
+                head = connection.recv(65536)
+                if heads is not None:
+                    heads.append(head)
+                answer(connection)
+            except OSError:
+                return
+
+    def serve() -> None:
+        while not stopped.is_set():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                continue
+            threading.Thread(target=talk, args=(connection,), daemon=True).start()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        stopped.set()
+        thread.join(2)
+        listener.close()
+
+
+def response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
