@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
-from flowmaestro_agents._async import AsyncAgents
 from flowmaestro_core._async.client import AsyncCoreClient
-from flowmaestro_executions._async import AsyncExecutions
-from flowmaestro_knowledge_bases._async import AsyncKnowledgeBases
-from flowmaestro_threads._async import AsyncThreads
-from flowmaestro_triggers._async import AsyncTriggers
-from flowmaestro_webhooks._async import AsyncWebhooks
-from flowmaestro_workflows._async import AsyncWorkflows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flowmaestro_agents._async import AsyncAgents
+    from flowmaestro_executions._async import AsyncExecutions
+    from flowmaestro_knowledge_bases._async import AsyncKnowledgeBases
+    from flowmaestro_threads._async import AsyncThreads
+    from flowmaestro_triggers._async import AsyncTriggers
     from flowmaestro_types import Execution
+    from flowmaestro_webhooks._async import AsyncWebhooks
+    from flowmaestro_workflows._async import AsyncWorkflows
 
 __all__ = ["AsyncFlowMaestroClient"]
 
@@ -68,6 +68,15 @@ class AsyncFlowMaestroClient(AsyncCoreClient):
     webhooks: AsyncWebhooks
 
     def _attach(self) -> None:
+        # Imported with the first client, like httpx: importing this module stays cheap.
+        from flowmaestro_agents._async import AsyncAgents
+        from flowmaestro_executions._async import AsyncExecutions
+        from flowmaestro_knowledge_bases._async import AsyncKnowledgeBases
+        from flowmaestro_threads._async import AsyncThreads
+        from flowmaestro_triggers._async import AsyncTriggers
+        from flowmaestro_webhooks._async import AsyncWebhooks
+        from flowmaestro_workflows._async import AsyncWorkflows
+
         self.workflows = AsyncWorkflows(self)
         self.executions = AsyncExecutions(self)
         self.agents = AsyncAgents(self)

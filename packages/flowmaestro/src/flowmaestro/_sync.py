@@ -5,19 +5,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional
 
-from flowmaestro_agents._sync import Agents
 from flowmaestro_core._sync.client import CoreClient
-from flowmaestro_executions._sync import Executions
-from flowmaestro_knowledge_bases._sync import KnowledgeBases
-from flowmaestro_threads._sync import Threads
-from flowmaestro_triggers._sync import Triggers
-from flowmaestro_webhooks._sync import Webhooks
-from flowmaestro_workflows._sync import Workflows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flowmaestro_agents._sync import Agents
+    from flowmaestro_executions._sync import Executions
+    from flowmaestro_knowledge_bases._sync import KnowledgeBases
+    from flowmaestro_threads._sync import Threads
+    from flowmaestro_triggers._sync import Triggers
     from flowmaestro_types import Execution
+    from flowmaestro_webhooks._sync import Webhooks
+    from flowmaestro_workflows._sync import Workflows
 
 __all__ = ["FlowMaestroClient"]
 
@@ -69,6 +69,15 @@ class FlowMaestroClient(CoreClient):
     webhooks: Webhooks
 
     def _attach(self) -> None:
+        # Imported with the first client, like httpx: importing this module stays cheap.
+        from flowmaestro_agents._sync import Agents
+        from flowmaestro_executions._sync import Executions
+        from flowmaestro_knowledge_bases._sync import KnowledgeBases
+        from flowmaestro_threads._sync import Threads
+        from flowmaestro_triggers._sync import Triggers
+        from flowmaestro_webhooks._sync import Webhooks
+        from flowmaestro_workflows._sync import Workflows
+
         self.workflows = Workflows(self)
         self.executions = Executions(self)
         self.agents = Agents(self)
