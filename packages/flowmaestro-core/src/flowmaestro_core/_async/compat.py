@@ -28,6 +28,9 @@ sleep = anyio.sleep
 # Pieces that may be left of a chunk of 64 KiB, were each of them one byte.
 _MOST_BUFFERED = 65_536
 
+# Seconds that a look which is under way may still take when there is something to read.
+_LONGEST_LOOK = 3.0
+
 
 async def settle(result: object) -> None:
     """Wait for what a callback of the user's gave, if it is to be waited for."""
@@ -134,14 +137,17 @@ class AsyncPump:
         """
         result: Union[bytes, Unanswered, None] = None
         problem: Optional[Exception] = None
+        looked: Optional[anyio.Event] = None
 
         async def look_around() -> None:
-            nonlocal problem
+            nonlocal problem, looked
             try:
                 while True:
                     await anyio.sleep(pause())
+                    looked = anyio.Event()
                     if await look():
                         break
+                    looked.set()
             except Exception as raised:
                 # Raised below, outside of the group, which would wrap it.
                 problem = raised
@@ -150,8 +156,12 @@ class AsyncPump:
         async with anyio.create_task_group() as group:
             group.start_soon(look_around)
             result = await self.read()
+            if looked is not None:
+                # A connection that is cancelled while it is made may be left open by anyio.
+                with anyio.move_on_after(_LONGEST_LOOK):
+                    await looked.wait()
             group.cancel_scope.cancel()
-        if problem is not None:
+        if problem is not None and result is None:
             raise problem
         return result
 
