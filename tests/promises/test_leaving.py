@@ -22,7 +22,7 @@ from tests.receiver import until
 
 pytestmark = pytest.mark.slow
 
-FD = Path("/proc/self/fd")
+TCP = Path("/proc/self/net/tcp")
 
 
 @pytest.fixture(params=["wire", "documented"])
@@ -42,19 +42,19 @@ def threads() -> int:
     return sum(thread.name == "flowmaestro-stream" for thread in threading.enumerate())
 
 
-def sockets() -> int:
-    """How many sockets this process has to others than itself counts twice: both ends are here."""
-    return sum("socket" in os.readlink(path) for path in FD.iterdir() if path.is_symlink())
+def sockets(server: LocalServer) -> int:
+    """Count the sockets to a server that somebody here has not closed: those with an inode."""
+    ending = f":{int(server.url.rpartition(':')[2]):04X}"
+    rows = [line.split() for line in TCP.read_text().splitlines()[1:]]
+    return sum(row[2].endswith(ending) and row[9] != "0" for row in rows)
 
 
-needs_proc = pytest.mark.skipif(not FD.exists(), reason="counts file descriptors in /proc")
+needs_proc = pytest.mark.skipif(not TCP.exists(), reason="counts sockets in /proc")
 
 
 @needs_proc
 def test_promise_6_a_stream_that_is_left_frees_its_socket_and_its_thread(server):
     execution_id = start(server)
-    until(lambda: sockets() <= 6)
-    before = sockets()
 
     def leave_by_break(client):
         for _ in client.executions.stream(execution_id):
@@ -63,6 +63,7 @@ def test_promise_6_a_stream_that_is_left_frees_its_socket_and_its_thread(server)
     def leave_by_block(client):
         with client.executions.stream(execution_id) as stream:
             next(stream)
+            assert sockets(server) == 1
 
     def leave_by_error(client):
         with pytest.raises(ZeroDivisionError):
@@ -79,25 +80,23 @@ def test_promise_6_a_stream_that_is_left_frees_its_socket_and_its_thread(server)
         for leave in (leave_by_break, leave_by_block, leave_by_error, leave_by_close):
             leave(client)
             assert threads() == 0, leave
-            until(lambda: sockets() <= before)
+            until(lambda: sockets(server) == 0)
 
 
 @needs_proc
 def test_promise_6_an_asynchronous_stream_that_is_left_frees_its_socket(server):
     execution_id = start(server)
-    until(lambda: sockets() <= 6)
-    before = sockets()
 
     async def main():
         async with AsyncFlowMaestroClient(KEY, server.url) as client:
-            own = sockets()
+            own = sockets(server)
             async for _ in client.executions.stream(execution_id):
                 break
             for _ in range(100):
                 await asyncio.sleep(0.01)
-                if sockets() <= own:
+                if sockets(server) <= own:
                     break
-            assert sockets() <= own
+            assert sockets(server) <= own
             task = asyncio.create_task(collect(client))
             await asyncio.sleep(0.3)
             task.cancel()
@@ -106,13 +105,13 @@ def test_promise_6_an_asynchronous_stream_that_is_left_frees_its_socket(server):
             async with client.executions.stream(execution_id) as stream:
                 await stream.__anext__()
             await asyncio.sleep(0.1)
-            assert sockets() <= own
+            assert sockets(server) <= own
 
     async def collect(client):
         return [event async for event in client.executions.stream(execution_id)]
 
     asyncio.run(main())
-    until(lambda: sockets() <= before)
+    until(lambda: sockets(server) == 0)
 
 
 def test_promise_6_closing_a_client_ends_its_open_streams(server):
