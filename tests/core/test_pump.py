@@ -26,9 +26,12 @@ async def pump():
     response = httpx.Response(
         200, stream=Late(b"bytes", b"more"), request=httpx.Request("GET", "http://a")
     )
-    pump = await open_pump(response, lambda failure: pytest.fail(repr(failure)))
+    closed = []
+    pump = await open_pump(response, print, lambda: closed.append(True))
     yield pump
     await pump.aclose()
+    await pump.aclose()
+    assert closed == [True]
 
 
 async def test_a_look_that_is_under_way_is_not_cancelled_by_bytes(pump):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import ssl
 import sys
-from typing import Optional, Union
+from typing import Optional
 from urllib.request import getproxies
 
 import httpx
@@ -16,26 +16,40 @@ from .response import Answer, Unanswered
 from .retries import LOST, NOT_SENT
 
 __all__ = [
-    "CONNECTION_LIMITS",
+    "CALL_LIMITS",
+    "CLIENT_LIMITS",
+    "CONNECTIONS_EACH",
     "MAX_CALLS",
+    "STREAM_LIMITS",
     "TRANSPORT_FAILURES",
     "answer_of",
     "client_busy",
     "headers_for",
     "proxies_are_set",
+    "ssl_context_for",
     "too_large",
     "unanswered",
-    "verification_for",
 ]
 
 # Calls at the same time on one client; more wait for their turn. Streams stand outside,
 # so that a thousand of them leave room for calls.
 MAX_CALLS = 100
 
-# The calls are bounded by MAX_CALLS and not by the pool, which holds the streams as well.
+# Requests that one transport has under way: as many calls, and as many streams.
+CONNECTIONS_EACH = 10
+
 # 30 s idle is below the backend's 72 s, so that a connection is not used as it closes.
-CONNECTION_LIMITS = httpx.Limits(
-    max_connections=None, max_keepalive_connections=MAX_CALLS, keepalive_expiry=30.0
+_IDLE_SECONDS = 30.0
+
+# The calls are bounded by MAX_CALLS and not by a pool, which holds streams as well.
+CALL_LIMITS = httpx.Limits(
+    max_connections=None,
+    max_keepalive_connections=CONNECTIONS_EACH,
+    keepalive_expiry=_IDLE_SECONDS,
+)
+STREAM_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+CLIENT_LIMITS = httpx.Limits(
+    max_connections=None, max_keepalive_connections=MAX_CALLS, keepalive_expiry=_IDLE_SECONDS
 )
 
 # What a transport may raise. OSError stands beside httpx's own for the backends that let
@@ -73,15 +87,15 @@ _USER_AGENT = (
 )
 
 
-def verification_for(base_url: str) -> Union[ssl.SSLContext, bool]:
-    """Give what is to verify certificates with.
+def ssl_context_for(base_url: str) -> ssl.SSLContext:
+    """Make what certificates are verified with, once for all connections.
 
     Loading the trusted certificates takes some 30 ms, which a plain ``http://`` address
     has no use for: it gets a context that trusts nobody.
     """
     if base_url.startswith("http://"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return True
+    return httpx.create_ssl_context()
 
 
 def proxies_are_set() -> bool:

@@ -105,11 +105,16 @@ class AsyncPump:
     cancelling it, or losing it to the garbage collector ends the reading with it.
     """
 
-    def __init__(self, response: httpx.Response, failed: Callable[[Exception], Unanswered]) -> None:
+    def __init__(
+        self,
+        response: httpx.Response,
+        failed: Callable[[Exception], Unanswered],
+        closed: Callable[[], None],
+    ) -> None:
         # Only where there is a response there is httpx: importing this module is cheap.
         from ..http import TRANSPORT_FAILURES
 
-        self._chunks = _chunks_of(response)
+        self._chunks = _chunks_of(response, closed)
         self._failed = failed
         # The last one: the client was closed while the stream was read.
         self._failures = (*TRANSPORT_FAILURES, anyio.ClosedResourceError)
@@ -174,7 +179,9 @@ class AsyncPump:
             await self._chunks.aclose()
 
 
-async def _chunks_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+async def _chunks_of(
+    response: httpx.Response, closed: Callable[[], None]
+) -> AsyncGenerator[bytes, None]:
     """Iterate over the bytes; as a generator it is closed by the event loop if it is lost."""
     chunks = response.aiter_bytes()
     try:
@@ -182,7 +189,10 @@ async def _chunks_of(response: httpx.Response) -> AsyncGenerator[bytes, None]:
         async for chunk in chunks:
             yield chunk
     finally:
-        await discard(response, chunks)
+        try:
+            await discard(response, chunks)
+        finally:
+            closed()
 
 
 async def discard(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:
@@ -202,10 +212,18 @@ async def discard(response: httpx.Response, chunks: AsyncIterator[bytes]) -> Non
 
 
 async def open_pump(
-    response: httpx.Response, failed: Callable[[Exception], Unanswered]
+    response: httpx.Response,
+    failed: Callable[[Exception], Unanswered],
+    closed: Callable[[], None],
 ) -> AsyncPump:
-    """Make a pump that owns the response from its first moment on."""
-    pump = AsyncPump(response, failed)
+    """Make a pump that owns the response from its first moment on.
+
+    Args:
+        response: What is to be read.
+        failed: Makes a result of what the HTTP library raised.
+        closed: Called when the response is closed.
+    """
+    pump = AsyncPump(response, failed, closed)
     # A generator that never ran has nothing to clean up; one step makes it the owner.
     await pump.read()
     return pump

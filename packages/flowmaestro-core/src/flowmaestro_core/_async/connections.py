@@ -1,15 +1,15 @@
-"""Where requests become bytes: one pool, shared by calls and streams."""
+"""Where requests become bytes, over connections that calls and streams share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 from weakref import WeakSet
 
 import httpx
 
 from ..config import API_PREFIX, Options, Secret, Timeouts
 from ..http import (
-    CONNECTION_LIMITS,
+    CLIENT_LIMITS,
     MAX_CALLS,
     TRANSPORT_FAILURES,
     answer_of,
@@ -17,13 +17,14 @@ from ..http import (
     client_busy,
     headers_for,
     proxies_are_set,
+    ssl_context_for,
     too_large,
     unanswered,
-    verification_for,
     warn_of_plain_http,
 )
 from ..response import Answer, Unanswered
 from .compat import AsyncPump, Limiter, Scoped, discard, open_pump
+from .senders import AsyncOneSender, AsyncSender, AsyncSenders
 
 if TYPE_CHECKING:
     from ..request import Request
@@ -32,11 +33,6 @@ __all__ = ["AsyncConnections"]
 
 # Calls through the user's own client are bounded by that client's pool alone.
 _NO_BOUND = 1_000_000
-
-
-class _Pool(NamedTuple):
-    sender: Union[httpx.AsyncClient, httpx.AsyncHTTPTransport]
-    limiter: Limiter
 
 
 class AsyncConnections:
@@ -58,7 +54,7 @@ class AsyncConnections:
         self._secret = secret
         self._http_client = http_client
         self._max_response_bytes = max_response_bytes
-        self._pools: Scoped[_Pool] = Scoped()
+        self._senders: Scoped[Union[AsyncSenders, AsyncOneSender]] = Scoped()
         self._pumps: WeakSet[AsyncPump] = WeakSet()
         self._headers: dict[tuple[tuple[str, str], ...], httpx.Headers] = {}
 
@@ -66,11 +62,12 @@ class AsyncConnections:
         self, request: Request, options: Options, timeouts: Timeouts
     ) -> Union[Answer, Unanswered]:
         """Send a request and read its whole answer."""
-        pool = self._pools.get(self._open_pool)
-        if not await pool.limiter.enter(timeouts.pool):
+        senders = self._senders.get(self._open_senders)
+        if not await senders.limiter.enter(timeouts.pool):
             return client_busy()
+        sender = senders.take_for_call()
         try:
-            response = await self._send(pool, request, options, timeouts)
+            response = await self._send(sender, request, options, timeouts)
             try:
                 body = await self._read(response)
             finally:
@@ -78,7 +75,8 @@ class AsyncConnections:
         except TRANSPORT_FAILURES as failure:
             return self._unanswered(failure, timeouts)
         finally:
-            pool.limiter.leave()
+            senders.give_back_for_call(sender)
+            senders.limiter.leave()
         if body is None:
             return too_large(response, self._max_response_bytes)
         return answer_of(response, body)
@@ -91,20 +89,24 @@ class AsyncConnections:
         Returns:
             The pump of the stream, or the whole answer where it is something else.
         """
-        pool = self._pools.get(self._open_pool)
         extra = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
         extra["Cache-Control"] = "no-store"
         if last_event_id:
             extra["Last-Event-ID"] = last_event_id
+        senders = self._senders.get(self._open_senders)
+        sender = senders.take_for_stream()
+        pump: Optional[AsyncPump] = None
         try:
-            response = await self._send(pool, request, options, timeouts, extra)
+            response = await self._send(sender, request, options, timeouts, extra)
             # The answer begins within the request's timeout; how long a stream may then be
             # silent is another matter. The pool looks here when it begins to read the body.
             response.request.extensions["timeout"]["read"] = request.read_timeout
             kind = response.headers.get("content-type", "")
             if response.status_code == 200 and kind.lower().startswith("text/event-stream"):
                 pump = await open_pump(
-                    response, lambda failure: self._unanswered(failure, timeouts)
+                    response,
+                    lambda failure: self._unanswered(failure, timeouts),
+                    lambda: senders.give_back_for_stream(sender),
                 )
                 self._pumps.add(pump)
                 return pump
@@ -114,19 +116,22 @@ class AsyncConnections:
                 await response.aclose()
         except TRANSPORT_FAILURES as failure:
             return self._unanswered(failure, timeouts)
+        finally:
+            if pump is None:
+                senders.give_back_for_stream(sender)
         if body is None:
             return too_large(response, self._max_response_bytes)
         return answer_of(response, body)
 
     async def aclose(self) -> None:
-        """Close the pool, and the streams that are open; the user's own client stays open."""
+        """Close the connections, and the streams that are open; the user's client stays open."""
         for pump in list(self._pumps):
             pump.interrupt()
-        pool = self._pools.take()
-        if pool is not None and pool.sender is not self._http_client:
-            await pool.sender.aclose()
+        senders = self._senders.take()
+        if senders is not None:
+            await senders.aclose()
 
-    def _open_pool(self) -> _Pool:
+    def _open_senders(self) -> Union[AsyncSenders, AsyncOneSender]:
         """Choose who sends.
 
         httpx's transport alone takes two thirds of the time that its client takes; what
@@ -134,19 +139,16 @@ class AsyncConnections:
         client, and proxies are for it as well.
         """
         if self._http_client is not None:
-            return _Pool(self._http_client, Limiter(_NO_BOUND))
-        verify = verification_for(self.base_url)
+            return AsyncOneSender(self._http_client, Limiter(_NO_BOUND), is_ours=False)
+        verify = ssl_context_for(self.base_url)
         if proxies_are_set():
-            return _Pool(
-                httpx.AsyncClient(verify=verify, limits=CONNECTION_LIMITS), Limiter(MAX_CALLS)
-            )
-        return _Pool(
-            httpx.AsyncHTTPTransport(verify=verify, limits=CONNECTION_LIMITS), Limiter(MAX_CALLS)
-        )
+            client = httpx.AsyncClient(verify=verify, limits=CLIENT_LIMITS)
+            return AsyncOneSender(client, Limiter(MAX_CALLS), is_ours=True)
+        return AsyncSenders(lambda limits: httpx.AsyncHTTPTransport(verify=verify, limits=limits))
 
     async def _send(
         self,
-        pool: _Pool,
+        sender: AsyncSender,
         request: Request,
         options: Options,
         timeouts: Timeouts,
@@ -160,7 +162,6 @@ class AsyncConnections:
             if extra is not None:
                 headers.update(extra)
         url = self._root + request.path
-        sender = pool.sender
         if isinstance(sender, httpx.AsyncClient):
             message = sender.build_request(
                 request.method,

@@ -114,9 +114,15 @@ class Pump:
     ended with the pump.
     """
 
-    def __init__(self, response: httpx.Response, failed: Callable[[Exception], Unanswered]) -> None:
+    def __init__(
+        self,
+        response: httpx.Response,
+        failed: Callable[[Exception], Unanswered],
+        closed: Callable[[], None],
+    ) -> None:
         self._response = response
         self._failed = failed
+        self._closed = closed
         self._chunks = response.iter_bytes()
         self._ahead: queue.Queue[Union[bytes, Unanswered]] = queue.Queue(_READ_AHEAD)
         self._stopped = threading.Event()
@@ -165,17 +171,18 @@ class Pump:
 
     def close(self) -> None:
         """Close the response and free its connection."""
-        self._stopped.set()
-        if self._thread is None:
-            self._response.close()
+        if self._stopped.is_set():
             return
-        self.interrupt()
-        # The thread may be waiting for room in the queue.
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._ahead.get_nowait()
-        self._thread.join(timeout=2.0)
+        self._stopped.set()
+        if self._thread is not None:
+            self.interrupt()
+            # The thread may be waiting for room in the queue.
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._ahead.get_nowait()
+            self._thread.join(timeout=2.0)
         self._response.close()
+        self._closed()
 
 
 def discard(response: httpx.Response, chunks: Iterator[bytes]) -> None:
@@ -215,6 +222,16 @@ def _read_ahead(
             return
 
 
-def open_pump(response: httpx.Response, failed: Callable[[Exception], Unanswered]) -> Pump:
-    """Make a pump that owns the response from its first moment on."""
-    return Pump(response, failed)
+def open_pump(
+    response: httpx.Response,
+    failed: Callable[[Exception], Unanswered],
+    closed: Callable[[], None],
+) -> Pump:
+    """Make a pump that owns the response from its first moment on.
+
+    Args:
+        response: What is to be read.
+        failed: Makes a result of what the HTTP library raised.
+        closed: Called when the response is closed.
+    """
+    return Pump(response, failed, closed)
