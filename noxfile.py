@@ -63,7 +63,8 @@ def tests(session: nox.Session) -> None:
     # The examples have a session of their own; what takes long runs at both ends.
     ends = session.python in (OLDEST, NEWEST)
     marks = "not install" if ends else "not install and not slow"
-    chosen = ["-m", marks, "--ignore=tests/examples", "-n", "2"]
+    # More workers than processors: most tests wait more than they compute.
+    chosen = ["-m", marks, "--ignore=tests/examples", "-n", "6"]
     arguments = session.posargs or [*chosen, *cover]
     session.run("pytest", *arguments)
 
@@ -79,7 +80,7 @@ def install(session: nox.Session) -> None:
 def examples(session: nox.Session) -> None:
     """Every example program, from beginning to end."""
     sync(session, "test")
-    session.run("pytest", "tests/examples", "-n", "2")
+    session.run("pytest", "tests/examples", "-n", "4")
 
 
 @nox.session(python=NEWEST)

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 KEY = "fm_live_test"
 WIRE = Path(__file__).parent / "data" / "wire"
 
 pytest_plugins = ["pytester"]
+
+# A machine that is busy is slow to make examples, which says nothing of what they test.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

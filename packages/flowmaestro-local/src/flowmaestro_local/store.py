@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import weakref
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Optional, TypeVar, Union
@@ -36,6 +37,8 @@ class Store:
         self.messages: dict[str, list[MessageRecord]] = {}
         self._database = None if path is None else _open(path)
         if self._database is not None:
+            # For a server that was made and never started.
+            weakref.finalize(self, self._database.close)
             self._load(self._database)
 
     def save(self, record: Record) -> None:
