@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowmaestro_core import codec
 from flowmaestro_core.codec import decode, encode
 
 BORN = datetime.date(2020, 1, 1)
@@ -84,3 +85,74 @@ def test_what_is_too_deep_is_an_error_both_ways():
 def test_what_is_no_json_is_a_value_error(body):
     with pytest.raises(ValueError):
         decode(body)
+
+
+# With orjson and without
+
+ODD_NUMBERS = ["NaN", "-Infinity", "1e400", "-0", "-0.0", "1.0", "1E3", str(2**63), str(-(2**70))]
+ODD_NUMBERS += [str(2**64), "9" * 400, "0.1234567890123456789012345", "12345678901234567890.5"]
+ODD = [
+    *(f'{{"a": [{number}]}}'.encode() for number in ODD_NUMBERS),
+    *(b" " * shift + b'{"n": 123456789012345678901}' for shift in range(7)),
+    b'{"a": 1, "a": 2}',
+    b'"\\ud800"',
+    b'"\xff"',
+    b"\xef\xbb\xbf{}",
+    '{"a": "\u20ac"}'.encode("utf-16"),
+    b"[" * 1_100 + b"]" * 1_100,
+    b"[" * 500_000,
+    b"{} {}",
+    b"'a'",
+    b"01",
+    b"[1,]",
+    b"\x00",
+    b"",
+    b'"\x01"',
+]
+
+
+def outcome(body):
+    """Give a result with its types, or the kind of the error."""
+    try:
+        return repr(decode(body))
+    except ValueError as error:
+        return str(error)
+
+
+def both(monkeypatch, body):
+    assert codec._orjson is not None
+    fast = outcome(body)
+    with monkeypatch.context() as patch:
+        patch.setattr(codec, "_orjson", None)
+        return fast, outcome(body)
+
+
+@pytest.mark.parametrize("body", ODD, ids=[repr(body[:30]) for body in ODD])
+def test_orjson_and_the_standard_library_agree_on_what_is_odd(monkeypatch, body):
+    fast, plain = both(monkeypatch, body)
+    assert fast == plain
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=10,
+    ),
+    st.booleans(),
+)
+def test_orjson_and_the_standard_library_agree_on_anything(value, ascii_only):
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fast, plain = both(monkeypatch, text)
+        assert fast == plain
+        body = text.encode("utf-8", "surrogatepass")
+        fast, plain = both(monkeypatch, body)
+        assert fast == plain
+
+
+@given(st.binary(max_size=40) | st.text(alphabet='{}[]",:0123456789.eE+-tfn \\u', max_size=40))
+def test_orjson_and_the_standard_library_agree_on_garbage(body):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        fast, plain = both(monkeypatch, body)
+    assert fast == plain

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
 if TYPE_CHECKING:
     from typing_extensions import TypeGuard
+
+try:
+    import orjson as _orjson
+except ImportError:
+    _orjson = None  # type: ignore[assignment]
 
 __all__ = ["decode", "encode", "is_array", "is_object"]
 
@@ -30,11 +36,17 @@ _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def decode(body: Union[bytes, str]) -> Any:
-    """Read JSON.
+    """Read JSON; with orjson where it is installed, and the same results.
 
     Raises:
         ValueError: It is none, or one that is nested too deep to read.
     """
+    if _orjson is not None and not _may_hold_a_big_number(body):
+        try:
+            return _orjson.loads(body)
+        except ValueError:
+            # The standard library reads more (NaN, lone surrogates, UTF-16), and has the last word.
+            pass
     try:
         return json.loads(body)
     except RecursionError:
@@ -42,6 +54,21 @@ def decode(body: Union[bytes, str]) -> Any:
     except UnicodeDecodeError:
         problem = "it is no UTF-8"
     raise ValueError(problem)
+
+
+def _may_hold_a_big_number(body: Union[bytes, str]) -> bool:
+    """True where orjson might make a float of a whole number that needs more than 64 bits.
+
+    Such a number has 19 digits or more. Of those in a row, every sixth character sees at
+    least three, so that little of the text has to be looked at.
+    """
+    if isinstance(body, str):
+        return bool(_DIGITS.search(body[::6])) and bool(_BIG_NUMBER.search(body))
+    return bool(_DIGITS_BYTES.search(body[::6])) and bool(_BIG_NUMBER_BYTES.search(body))
+
+
+_DIGITS, _BIG_NUMBER = re.compile("[0-9]{3}"), re.compile("[0-9]{19}")
+_DIGITS_BYTES, _BIG_NUMBER_BYTES = re.compile(b"[0-9]{3}"), re.compile(b"[0-9]{19}")
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:
