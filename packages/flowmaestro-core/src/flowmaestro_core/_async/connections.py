@@ -34,6 +34,9 @@ __all__ = ["AsyncConnections"]
 # Calls through the user's own client are bounded by that client's pool alone.
 _NO_BOUND = 1_000_000
 
+# Addresses and sets of headers that are kept ready.
+_MOST_REMEMBERED = 1_000
+
 
 class AsyncConnections:
     """Sends requests and reads answers; knows nothing of retries or of what they mean."""
@@ -57,6 +60,7 @@ class AsyncConnections:
         self._senders: Scoped[Union[AsyncSenders, AsyncOneSender]] = Scoped()
         self._pumps: WeakSet[AsyncPump] = WeakSet()
         self._headers: dict[tuple[tuple[str, str], ...], httpx.Headers] = {}
+        self._urls: dict[str, httpx.URL] = {}
 
     async def exchange(
         self, request: Request, options: Options, timeouts: Timeouts
@@ -161,7 +165,7 @@ class AsyncConnections:
                 headers["Content-Type"] = "application/json"
             if extra is not None:
                 headers.update(extra)
-        url = self._root + request.path
+        url = self._url_of(request.path)
         if isinstance(sender, httpx.AsyncClient):
             message = sender.build_request(
                 request.method,
@@ -187,12 +191,21 @@ class AsyncConnections:
         response.request = message
         return response
 
+    def _url_of(self, path: str) -> httpx.URL:
+        """Parse an address once: polling asks for the same one again and again."""
+        url = self._urls.get(path)
+        if url is None:
+            if len(self._urls) >= _MOST_REMEMBERED:
+                self._urls.clear()
+            url = self._urls[path] = httpx.URL(self._root + path)
+        return url
+
     def _headers_of(self, options: Options) -> httpx.Headers:
         headers = self._headers.get(options.headers)
         if headers is None:
             taken = self._http_client is not None and self._http_client.auth is not None
             headers = headers_for(self._secret, options, key_header=taken)
-            if len(self._headers) < 100:
+            if len(self._headers) < _MOST_REMEMBERED:
                 self._headers[options.headers] = headers
         return headers
 

@@ -35,6 +35,9 @@ __all__ = ["Connections"]
 # Calls through the user's own client are bounded by that client's pool alone.
 _NO_BOUND = 1_000_000
 
+# Addresses and sets of headers that are kept ready.
+_MOST_REMEMBERED = 1_000
+
 
 class Connections:
     """Sends requests and reads answers; knows nothing of retries or of what they mean."""
@@ -58,6 +61,7 @@ class Connections:
         self._senders: Scoped[Union[Senders, OneSender]] = Scoped()
         self._pumps: WeakSet[Pump] = WeakSet()
         self._headers: dict[tuple[tuple[str, str], ...], httpx.Headers] = {}
+        self._urls: dict[str, httpx.URL] = {}
 
     def exchange(
         self, request: Request, options: Options, timeouts: Timeouts
@@ -162,7 +166,7 @@ class Connections:
                 headers["Content-Type"] = "application/json"
             if extra is not None:
                 headers.update(extra)
-        url = self._root + request.path
+        url = self._url_of(request.path)
         if isinstance(sender, httpx.Client):
             message = sender.build_request(
                 request.method,
@@ -188,12 +192,21 @@ class Connections:
         response.request = message
         return response
 
+    def _url_of(self, path: str) -> httpx.URL:
+        """Parse an address once: polling asks for the same one again and again."""
+        url = self._urls.get(path)
+        if url is None:
+            if len(self._urls) >= _MOST_REMEMBERED:
+                self._urls.clear()
+            url = self._urls[path] = httpx.URL(self._root + path)
+        return url
+
     def _headers_of(self, options: Options) -> httpx.Headers:
         headers = self._headers.get(options.headers)
         if headers is None:
             taken = self._http_client is not None and self._http_client.auth is not None
             headers = headers_for(self._secret, options, key_header=taken)
-            if len(self._headers) < 100:
+            if len(self._headers) < _MOST_REMEMBERED:
                 self._headers[options.headers] = headers
         return headers
 
