@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 from weakref import WeakSet
 
 import httpx
@@ -216,7 +216,12 @@ class AsyncConnections:
             return response.content
         size = 0
         parts: list[bytes] = []
-        chunks = response.aiter_bytes()
+        if "content-encoding" in response.headers:
+            chunks = response.aiter_bytes()
+        else:
+            # What is not packed needs none of httpx's layers of decoding.
+            stream: Any = response.stream
+            chunks = stream.__aiter__()
         async for chunk in chunks:
             size += len(chunk)
             if size > self._max_response_bytes:

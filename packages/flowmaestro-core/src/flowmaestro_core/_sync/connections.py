@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 from weakref import WeakSet
 
 import httpx
@@ -217,7 +217,12 @@ class Connections:
             return response.content
         size = 0
         parts: list[bytes] = []
-        chunks = response.iter_bytes()
+        if "content-encoding" in response.headers:
+            chunks = response.iter_bytes()
+        else:
+            # What is not packed needs none of httpx's layers of decoding.
+            stream: Any = response.stream
+            chunks = stream.__iter__()
         for chunk in chunks:
             size += len(chunk)
             if size > self._max_response_bytes:
