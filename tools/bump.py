@@ -18,7 +18,7 @@ def bump(version: str) -> list[Path]:
     for path in sorted(files):
         old = path.read_text(encoding="utf-8")
         new = re.sub(r'(?m)^(version|__version__) = "[^"]+"', rf'\1 = "{version}"', old)
-        new = re.sub(r'"(flowmaestro[a-z-]*)==[^";]+', rf'"\1=={version}', new)
+        new = re.sub(r'"(flowmaestro[a-z-]*(?:\[[a-z,]+\])?)==[^";]+', rf'"\1=={version}', new)
         if new != old:
             path.write_text(new, encoding="utf-8")
             changed.append(path)
