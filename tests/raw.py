@@ -21,6 +21,7 @@ def raw_server(
     def talk(connection: socket.socket) -> None:
         with connection:
             connection.settimeout(5)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 head = connection.recv(65536)
                 if heads is not None:

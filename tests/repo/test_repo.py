@@ -46,7 +46,9 @@ def test_pins_between_packages_are_exact_and_all_others_exclude_the_next_major(p
         dependencies += extra
     for dependency in dependencies:
         if dependency.startswith("flowmaestro"):
-            assert re.fullmatch(rf"[a-z-]+(\[[a-z,]+\])?=={re.escape(content['version'])}", dependency)
+            assert re.fullmatch(
+                rf"[a-z-]+(\[[a-z,]+\])?=={re.escape(content['version'])}", dependency
+            )
         else:
             assert re.search(r">=[\d.]+,<\d+", dependency), dependency
 

@@ -14,6 +14,7 @@ from flowmaestro_core import errors
 from flowmaestro_core._async import stream as stream_module
 from tests.conftest import KEY
 from tests.core.mock import Chunks, Script, data, error, events, frame
+from tests.raw import raw_server
 
 pytestmark = pytest.mark.anyio  # async only
 
@@ -305,3 +306,38 @@ async def test_a_deadline_ends_a_stream():
         with pytest.raises(errors.TimeoutError, match="deadline"):
             await types_of(client.with_options(deadline=0.3).executions.stream("e"))
         assert time.monotonic() - began < 2
+
+
+async def test_streams_that_ended_leave_their_connection_to_the_next_one():
+    def answer(connection):
+        for _ in range(3):
+            body = DONE.encode()
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(body), body)
+            )
+            # The response ends a moment after its last event.
+            time.sleep(0.002)
+            connection.sendall(b"0\r\n\r\n")
+            connection.recv(65536)
+
+    connections = []
+    with raw_server(answer, connections) as url:
+        async with AsyncFlowMaestroClient(KEY, url) as client:
+            for _ in range(3):
+                assert await types_of(client.executions.stream("e")) == ["execution:completed"]
+    assert len(connections) == 1
+
+
+async def test_a_stream_whose_server_never_ends_the_response_ends_all_the_same():
+    def answer(connection):
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + DONE.encode()
+        )
+        connection.recv(1)
+
+    with raw_server(answer) as url:
+        async with AsyncFlowMaestroClient(KEY, url) as client:
+            started = time.monotonic()
+            assert await types_of(client.executions.stream("e")) == ["execution:completed"]
+            assert time.monotonic() - started < 1

@@ -19,11 +19,24 @@ from ..response import Unanswered
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["AsyncPump", "Limiter", "Scoped", "discard", "settle", "sleep", "time_limit"]
+__all__ = [
+    "AsyncPump",
+    "Limiter",
+    "Scoped",
+    "chunks_of",
+    "discard",
+    "open_pump",
+    "settle",
+    "sleep",
+    "time_limit",
+]
 
 T = TypeVar("T")
 
 sleep = anyio.sleep
+
+# Seconds for the end of a response after its last event.
+LAST_MOMENT = 0.02
 
 # Pieces that may be left of a chunk of 64 KiB, were each of them one byte.
 _MOST_BUFFERED = 65_536
@@ -170,6 +183,12 @@ class AsyncPump:
             raise problem
         return result
 
+    async def finish(self) -> None:
+        """Give the server a moment to end the response, so that its connection is kept."""
+        with anyio.move_on_after(LAST_MOMENT):
+            while await self.read():
+                pass
+
     def interrupt(self) -> None:
         """End a reading that goes on elsewhere: closing the pool does so here."""
 
@@ -183,7 +202,7 @@ async def _chunks_of(
     response: httpx.Response, closed: Callable[[], None]
 ) -> AsyncGenerator[bytes, None]:
     """Iterate over the bytes; as a generator it is closed by the event loop if it is lost."""
-    chunks = response.aiter_bytes()
+    chunks = chunks_of(response)
     try:
         yield b""
         async for chunk in chunks:
@@ -193,6 +212,15 @@ async def _chunks_of(
             await discard(response, chunks)
         finally:
             closed()
+
+
+def chunks_of(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Iterate over a body; what is not packed needs none of httpx's layers of decoding."""
+    if response.is_stream_consumed or "content-encoding" in response.headers:
+        return response.aiter_bytes()
+    stream: Any = response.stream
+    chunks: AsyncIterator[bytes] = stream.__aiter__()
+    return chunks
 
 
 async def discard(response: httpx.Response, chunks: AsyncIterator[bytes]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 from weakref import WeakSet
 
 import httpx
@@ -23,7 +23,7 @@ from ..http import (
     warn_of_plain_http,
 )
 from ..response import Answer, Unanswered
-from .compat import AsyncPump, Limiter, Scoped, discard, open_pump
+from .compat import AsyncPump, Limiter, Scoped, chunks_of, discard, open_pump
 from .senders import AsyncOneSender, AsyncSender, AsyncSenders
 
 if TYPE_CHECKING:
@@ -216,12 +216,7 @@ class AsyncConnections:
             return response.content
         size = 0
         parts: list[bytes] = []
-        if "content-encoding" in response.headers:
-            chunks = response.aiter_bytes()
-        else:
-            # What is not packed needs none of httpx's layers of decoding.
-            stream: Any = response.stream
-            chunks = stream.__aiter__()
+        chunks = chunks_of(response)
         async for chunk in chunks:
             size += len(chunk)
             if size > self._max_response_bytes:

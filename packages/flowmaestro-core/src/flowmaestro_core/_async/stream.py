@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from types import TracebackType
 from typing import Any, Callable, Generic, NamedTuple, Optional, TypeVar, Union
 
@@ -67,8 +67,9 @@ class AsyncEventStream(Generic[EventT]):
     def __init__(self, source: AsyncSource) -> None:
         self._events = _Follower(source).events()
 
-    def __aiter__(self) -> AsyncEventStream[EventT]:
-        return self
+    def __aiter__(self) -> AsyncIterator[EventT]:
+        # Not the stream itself: one call less for each event.
+        return self._events
 
     async def __anext__(self) -> EventT:
         event: EventT = await self._events.__anext__()
@@ -111,6 +112,7 @@ class _Follower:
     async def events(self) -> AsyncGenerator[Any, None]:
         """Give every event once, in order, to the last."""
         source = self._source
+        ends = source.ends
         now = time.monotonic()
         self._until = None if source.deadline is None else now + source.deadline
         self._liveness = Liveness(
@@ -133,7 +135,8 @@ class _Follower:
                             break
                         for event in self._events_in(decoder, chunk):
                             yield event
-                            if source.ends is not None and source.ends(event):
+                            if ends is not None and ends(event):
+                                await pump.finish()
                                 return
                 finally:
                     await pump.aclose()
@@ -175,18 +178,22 @@ class _Follower:
             )
         else:
             self._last_event_id = decoder.last_event_id
-            events = [event for frame in frames for event in self._event_in(frame)]
+            events: list[dict[str, Any]] = []
+            for frame in frames:
+                event = self._event_in(frame)
+                if event is not None:
+                    events.append(event)
             self._liveness.heard(
                 time.monotonic(), event=bool(events), comment=decoder.comments > comments
             )
             return events
         raise problem
 
-    def _event_in(self, frame: Frame) -> list[dict[str, Any]]:
-        """Give the event of a frame, or none if it is known or cannot be read."""
+    def _event_in(self, frame: Frame) -> Optional[dict[str, Any]]:
+        """Give the event of a frame, or None if it is known or cannot be read."""
         if frame.id:
             if frame.id in self._ids:
-                return []
+                return None
             self._ids.append(frame.id)
         try:
             event = self._source.decode(frame)
@@ -194,13 +201,13 @@ class _Follower:
             problem = f"an event of {self._source.name} cannot be read: {why}"
         else:
             if event["type"] != "connected":
-                return [event]
+                return event
             first, self._connected = not self._connected, True
-            return [event] if first else []
+            return event if first else None
         if not self._source.reconnects:
             raise errors.StreamError(problem, code="event_invalid")
         logger.warning("%s; it is left out", problem)
-        return []
+        return None
 
     def _pause(self) -> float:
         now = time.monotonic()

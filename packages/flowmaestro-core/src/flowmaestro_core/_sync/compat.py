@@ -20,11 +20,24 @@ from ..response import Unanswered
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Limiter", "Pump", "Scoped", "discard", "settle", "sleep", "time_limit"]
+__all__ = [
+    "Limiter",
+    "Pump",
+    "Scoped",
+    "chunks_of",
+    "discard",
+    "open_pump",
+    "settle",
+    "sleep",
+    "time_limit",
+]
 
 T = TypeVar("T")
 
 sleep = time.sleep
+
+# Seconds for the end of a response after its last event.
+LAST_MOMENT = 0.02
 
 # Chunks that are read ahead of a slow consumer, of up to 64 KiB each: after that the
 # reading waits, and TCP tells the server.
@@ -123,8 +136,11 @@ class Pump:
         self._response = response
         self._failed = failed
         self._closed = closed
-        self._chunks = response.iter_bytes()
-        self._ahead: queue.Queue[Union[bytes, Unanswered]] = queue.Queue(_READ_AHEAD)
+        self._chunks = chunks_of(response)
+        # Two queues of the kind that is written in C, one for the chunks and one for the room
+        # that is left: a queue with a bound takes ten times as long.
+        self._ahead: queue.SimpleQueue[Union[bytes, Unanswered]] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._thread: Optional[threading.Thread] = None
 
@@ -147,16 +163,35 @@ class Pump:
         if self._thread is None:
             self._thread = threading.Thread(
                 target=_read_ahead,
-                args=(self._chunks, self._failed, self._ahead, self._stopped),
+                args=(self._chunks, self._failed, self._ahead, self._room, self._stopped),
                 name="flowmaestro-stream",
                 daemon=True,
             )
+            for _ in range(_READ_AHEAD):
+                self._room.put(None)
             self._thread.start()
         while True:
-            with contextlib.suppress(queue.Empty):
-                return self._ahead.get(timeout=pause())
-            if look():
-                return None
+            try:
+                chunk = self._ahead.get(timeout=pause())
+            except queue.Empty:
+                if look():
+                    return None
+            else:
+                self._room.put(None)
+                return chunk
+
+    def finish(self) -> None:
+        """Give the server a moment to end the response, so that its connection is kept."""
+        if self._thread is None:
+            return
+        end = time.monotonic() + LAST_MOMENT
+        chunk: Union[bytes, Unanswered] = b"not the end"
+        with contextlib.suppress(queue.Empty):
+            while chunk and not isinstance(chunk, Unanswered):
+                chunk = self._ahead.get(timeout=max(end - time.monotonic(), 0.0))
+                self._room.put(None)
+            # The thread ends with the response; it may be about to.
+            self._thread.join(LAST_MOMENT)
 
     def interrupt(self) -> None:
         """End a reading that goes on in another thread.
@@ -175,14 +210,21 @@ class Pump:
             return
         self._stopped.set()
         if self._thread is not None:
-            self.interrupt()
-            # The thread may be waiting for room in the queue.
-            with contextlib.suppress(queue.Empty):
-                while True:
-                    self._ahead.get_nowait()
+            if self._thread.is_alive():
+                self.interrupt()
+            # The thread may be waiting for room.
+            self._room.put(None)
             self._thread.join(timeout=2.0)
         self._response.close()
         self._closed()
+
+
+def chunks_of(response: httpx.Response) -> Iterator[bytes]:
+    """Iterate over a body; what is not packed needs none of httpx's layers of decoding."""
+    if response.is_stream_consumed or "content-encoding" in response.headers:
+        return response.iter_bytes()
+    stream: Any = response.stream
+    return iter(stream)
 
 
 def discard(response: httpx.Response, chunks: Iterator[bytes]) -> None:
@@ -207,11 +249,15 @@ def _read(
 def _read_ahead(
     chunks: Iterator[bytes],
     failed: Callable[[Exception], Unanswered],
-    ahead: queue.Queue[Union[bytes, Unanswered]],
+    ahead: queue.SimpleQueue[Union[bytes, Unanswered]],
+    room: queue.SimpleQueue[None],
     stopped: threading.Event,
 ) -> None:
     """Read until the end. Holds no reference to the pump, which can so be collected."""
-    while not stopped.is_set():
+    while True:
+        room.get()
+        if stopped.is_set():
+            return
         try:
             chunk = _read(chunks, failed)
         except Exception as failure:

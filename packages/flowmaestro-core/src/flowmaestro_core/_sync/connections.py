@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Optional, Union
 from weakref import WeakSet
 
 import httpx
@@ -24,7 +24,7 @@ from ..http import (
     warn_of_plain_http,
 )
 from ..response import Answer, Unanswered
-from .compat import Limiter, Pump, Scoped, discard, open_pump
+from .compat import Limiter, Pump, Scoped, chunks_of, discard, open_pump
 from .senders import OneSender, Sender, Senders
 
 if TYPE_CHECKING:
@@ -217,12 +217,7 @@ class Connections:
             return response.content
         size = 0
         parts: list[bytes] = []
-        if "content-encoding" in response.headers:
-            chunks = response.iter_bytes()
-        else:
-            # What is not packed needs none of httpx's layers of decoding.
-            stream: Any = response.stream
-            chunks = stream.__iter__()
+        chunks = chunks_of(response)
         for chunk in chunks:
             size += len(chunk)
             if size > self._max_response_bytes:

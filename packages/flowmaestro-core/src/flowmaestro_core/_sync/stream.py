@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import Any, Callable, Generic, NamedTuple, Optional, TypeVar, Union
 
@@ -68,8 +68,9 @@ class EventStream(Generic[EventT]):
     def __init__(self, source: Source) -> None:
         self._events = _Follower(source).events()
 
-    def __iter__(self) -> EventStream[EventT]:
-        return self
+    def __iter__(self) -> Iterator[EventT]:
+        # Not the stream itself: one call less for each event.
+        return self._events
 
     def __next__(self) -> EventT:
         event: EventT = self._events.__next__()
@@ -110,6 +111,7 @@ class _Follower:
     def events(self) -> Generator[Any, None, None]:
         """Give every event once, in order, to the last."""
         source = self._source
+        ends = source.ends
         now = time.monotonic()
         self._until = None if source.deadline is None else now + source.deadline
         self._liveness = Liveness(
@@ -132,7 +134,8 @@ class _Follower:
                             break
                         for event in self._events_in(decoder, chunk):
                             yield event
-                            if source.ends is not None and source.ends(event):
+                            if ends is not None and ends(event):
+                                pump.finish()
                                 return
                 finally:
                     pump.close()
@@ -174,18 +177,22 @@ class _Follower:
             )
         else:
             self._last_event_id = decoder.last_event_id
-            events = [event for frame in frames for event in self._event_in(frame)]
+            events: list[dict[str, Any]] = []
+            for frame in frames:
+                event = self._event_in(frame)
+                if event is not None:
+                    events.append(event)
             self._liveness.heard(
                 time.monotonic(), event=bool(events), comment=decoder.comments > comments
             )
             return events
         raise problem
 
-    def _event_in(self, frame: Frame) -> list[dict[str, Any]]:
-        """Give the event of a frame, or none if it is known or cannot be read."""
+    def _event_in(self, frame: Frame) -> Optional[dict[str, Any]]:
+        """Give the event of a frame, or None if it is known or cannot be read."""
         if frame.id:
             if frame.id in self._ids:
-                return []
+                return None
             self._ids.append(frame.id)
         try:
             event = self._source.decode(frame)
@@ -193,13 +200,13 @@ class _Follower:
             problem = f"an event of {self._source.name} cannot be read: {why}"
         else:
             if event["type"] != "connected":
-                return [event]
+                return event
             first, self._connected = not self._connected, True
-            return [event] if first else []
+            return event if first else None
         if not self._source.reconnects:
             raise errors.StreamError(problem, code="event_invalid")
         logger.warning("%s; it is left out", problem)
-        return []
+        return None
 
     def _pause(self) -> float:
         now = time.monotonic()
