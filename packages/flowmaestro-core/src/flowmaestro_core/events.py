@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .codec import decode, is_object
+from .codec import decode_text, is_object
 from .sse import Frame
 
 __all__ = ["event_of"]
@@ -30,15 +30,16 @@ def event_of(frame: Frame, identity: dict[str, str]) -> dict[str, Any]:
     Raises:
         ValueError: The data is no JSON object.
     """
-    content = decode(frame.data)
+    content = decode_text(frame.data)
     if not is_object(content):
         raise ValueError(f"the data of an event is {type(content).__name__}, not an object")
-    event: dict[str, Any] = {"type": content.get("type") or frame.event or "message", **identity}
+    event: dict[str, Any] = identity.copy()
     for key, value in content.items():
-        if key != "type":
-            name = _KEYS.get(key) or _snake_case(key)
-            if name == key or name not in content:
-                event[name] = value
+        name = _KEYS.get(key) or _snake_case(key)
+        if name == key or name not in content:
+            event[name] = value
+    if not event.get("type"):
+        event["type"] = frame.event or "message"
     return event
 
 

@@ -17,6 +17,7 @@ __all__ = ["MAX_EVENT_BYTES", "EventDecoder", "EventTooLarge", "Frame"]
 MAX_EVENT_BYTES = 10_000_000
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+_PLAIN_EVENT = re.compile(rb"(?m)^event: ([^\n]*)\ndata: ([^\n]*)\n\n")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -28,7 +29,7 @@ class Frame(NamedTuple):
     """One event as it stood in the stream."""
 
     event: str
-    data: str
+    data: bytes
     # The frame's own id, or None if it had none.
     id: Optional[str] = None
 
@@ -77,8 +78,15 @@ class EventDecoder:
         if self._pieces:
             self._pieces.append(chunk)
             chunk = b"".join(self._pieces)
-        lines = _LINE_END.split(chunk) if b"\r" in chunk else chunk.split(b"\n")
-        self._skip_newline = chunk.endswith(b"\r")
+        if b"\r" in chunk:
+            lines = _LINE_END.split(chunk)
+            self._skip_newline = chunk.endswith(b"\r")
+        else:
+            if not self._data and not self._event and self._id is None:
+                plain = self._plain_events(chunk)
+                if plain is not None:
+                    return plain
+            lines = chunk.split(b"\n")
         rest = lines.pop()
         self._pieces = [rest] if rest else []
         if not self._started:
@@ -104,12 +112,33 @@ class EventDecoder:
         self._grow(len(rest))
         return frames
 
+    def _plain_events(self, chunk: bytes) -> Optional[list[Frame]]:
+        """Decode whole events of two lines, ``event: ...`` and ``data: ...``, all at once.
+
+        Nearly all are written so, and one regular expression takes a third of the time that
+        going from line to line takes.
+
+        Returns:
+            None where there is anything else; then nothing was taken.
+        """
+        end = chunk.rfind(b"\n\n") + 2
+        if end < 2 or end > self._max_event_bytes or chunk.startswith(_BOM):
+            return None
+        whole, rest = (chunk, b"") if end == len(chunk) else (chunk[:end], chunk[end:])
+        found: list[tuple[bytes, bytes]] = _PLAIN_EVENT.findall(whole)
+        # Each match has three newlines and begins at a line: no line is left between them.
+        if 3 * len(found) != whole.count(b"\n"):
+            return None
+        self._started = True
+        self._pieces = [rest] if rest else []
+        self._size = 0
+        self._grow(len(rest))
+        return [Frame(name.decode("utf-8", "replace"), data) for name, data in found]
+
     def _frame(self) -> Frame:
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
         self._data = []
-        return Frame(
-            self._event.decode("utf-8", "replace"), data.decode("utf-8", "replace"), self._id
-        )
+        return Frame(self._event.decode("utf-8", "replace"), data, self._id)
 
     def _field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")

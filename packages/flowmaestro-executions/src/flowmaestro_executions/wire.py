@@ -44,8 +44,9 @@ def execution_event_of(frame: Frame, execution_id: str) -> dict[str, Any]:
     """
     event = event_of(frame, {"execution_id": execution_id})
     kind = event["type"]
-    if kind == "execution:progress" and "progress" not in event:
-        event["progress"] = _progress_of(event)
+    if kind == "execution:progress":
+        if "progress" not in event:
+            event["progress"] = _progress_of(event)
     elif kind in TERMINAL_EVENTS:
         event.setdefault("status", kind.partition(":")[2])
         event.setdefault("outputs", None)
