@@ -29,7 +29,9 @@ client = httpx.Client(headers={{"Authorization": "Bearer fm_live_benchmark"}})
 client.get({url!r} + "/api/v1/workflows/8d635123-5d33-4a06-989b-7fd45d593d25").json()
 client.close()
 """,
-    "flowmaestro": _OURS,
+    # orjson is there; this one finds none.
+    "flowmaestro": "import sys\nsys.modules['orjson'] = None\n" + _OURS,
+    "flowmaestro[speed]": _OURS,
     "flowmaestro 0.1.0": _OURS,
     "openai": """
 import openai

@@ -1,4 +1,4 @@
-"""Every type of the FlowMaestro API: TypedDicts for requests and answers, string enums."""
+"""Every type, out of the modules that have them."""
 
 from .agents import Agent, AgentTool
 from .enums import (
@@ -74,8 +74,6 @@ from .webhooks import (
     WebhookTestResult,
 )
 from .workflows import ExecuteRequest, ExecuteResult, Workflow, WorkflowInput
-
-__version__ = "1.0.0"
 
 __all__ = [
     "Agent",

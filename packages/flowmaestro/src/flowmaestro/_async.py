@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
 from flowmaestro_core._async.client import AsyncCoreClient
@@ -38,15 +39,6 @@ class AsyncFlowMaestroClient(AsyncCoreClient):
             hooks or tests. It is used as it is, and never closed.
         max_response_bytes: Answers that are longer are cut with an error.
 
-    Attributes:
-        workflows: List, get and execute workflows.
-        executions: Look at executions, wait for them, follow them, cancel them.
-        agents: List and get agents, begin threads.
-        threads: Talk to agents.
-        triggers: List and pull triggers.
-        knowledge_bases: List and search knowledge bases.
-        webhooks: Manage webhooks.
-
     Raises:
         ValueError: There is no key, or an argument makes no sense.
         TypeError: An argument is of the wrong type.
@@ -59,31 +51,56 @@ class AsyncFlowMaestroClient(AsyncCoreClient):
                 print(result["outputs"])
     """
 
-    workflows: AsyncWorkflows
-    executions: AsyncExecutions
-    agents: AsyncAgents
-    threads: AsyncThreads
-    triggers: AsyncTriggers
-    knowledge_bases: AsyncKnowledgeBases
-    webhooks: AsyncWebhooks
+    # Each resource is imported when it is first used; many programs use one or two.
 
-    def _attach(self) -> None:
-        # Imported with the first client, like httpx: importing this module stays cheap.
-        from flowmaestro_agents._async import AsyncAgents
-        from flowmaestro_executions._async import AsyncExecutions
-        from flowmaestro_knowledge_bases._async import AsyncKnowledgeBases
-        from flowmaestro_threads._async import AsyncThreads
-        from flowmaestro_triggers._async import AsyncTriggers
-        from flowmaestro_webhooks._async import AsyncWebhooks
+    @cached_property
+    def workflows(self) -> AsyncWorkflows:
+        """Workflows: list, get and execute them."""
         from flowmaestro_workflows._async import AsyncWorkflows
 
-        self.workflows = AsyncWorkflows(self)
-        self.executions = AsyncExecutions(self)
-        self.agents = AsyncAgents(self)
-        self.threads = AsyncThreads(self)
-        self.triggers = AsyncTriggers(self)
-        self.knowledge_bases = AsyncKnowledgeBases(self)
-        self.webhooks = AsyncWebhooks(self)
+        return AsyncWorkflows(self)
+
+    @cached_property
+    def executions(self) -> AsyncExecutions:
+        """Executions: look at them, wait for them, follow them, cancel them."""
+        from flowmaestro_executions._async import AsyncExecutions
+
+        return AsyncExecutions(self)
+
+    @cached_property
+    def agents(self) -> AsyncAgents:
+        """Agents: list and get them, begin threads."""
+        from flowmaestro_agents._async import AsyncAgents
+
+        return AsyncAgents(self)
+
+    @cached_property
+    def threads(self) -> AsyncThreads:
+        """Threads: talk to agents."""
+        from flowmaestro_threads._async import AsyncThreads
+
+        return AsyncThreads(self)
+
+    @cached_property
+    def triggers(self) -> AsyncTriggers:
+        """Triggers: list and pull them."""
+        from flowmaestro_triggers._async import AsyncTriggers
+
+        return AsyncTriggers(self)
+
+    @cached_property
+    def knowledge_bases(self) -> AsyncKnowledgeBases:
+        """Knowledge bases: list and search them."""
+        from flowmaestro_knowledge_bases._async import AsyncKnowledgeBases
+
+        return AsyncKnowledgeBases(self)
+
+    @cached_property
+    def webhooks(self) -> AsyncWebhooks:
+        """Webhooks: manage them."""
+        from flowmaestro_webhooks._async import AsyncWebhooks
+
+        return AsyncWebhooks(self)
 
     async def run(
         self,

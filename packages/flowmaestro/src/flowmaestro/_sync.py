@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
 from flowmaestro_core._sync.client import CoreClient
@@ -39,15 +40,6 @@ class FlowMaestroClient(CoreClient):
             hooks or tests. It is used as it is, and never closed.
         max_response_bytes: Answers that are longer are cut with an error.
 
-    Attributes:
-        workflows: List, get and execute workflows.
-        executions: Look at executions, wait for them, follow them, cancel them.
-        agents: List and get agents, begin threads.
-        threads: Talk to agents.
-        triggers: List and pull triggers.
-        knowledge_bases: List and search knowledge bases.
-        webhooks: Manage webhooks.
-
     Raises:
         ValueError: There is no key, or an argument makes no sense.
         TypeError: An argument is of the wrong type.
@@ -60,31 +52,56 @@ class FlowMaestroClient(CoreClient):
                 print(result["outputs"])
     """
 
-    workflows: Workflows
-    executions: Executions
-    agents: Agents
-    threads: Threads
-    triggers: Triggers
-    knowledge_bases: KnowledgeBases
-    webhooks: Webhooks
+    # Each resource is imported when it is first used; many programs use one or two.
 
-    def _attach(self) -> None:
-        # Imported with the first client, like httpx: importing this module stays cheap.
-        from flowmaestro_agents._sync import Agents
-        from flowmaestro_executions._sync import Executions
-        from flowmaestro_knowledge_bases._sync import KnowledgeBases
-        from flowmaestro_threads._sync import Threads
-        from flowmaestro_triggers._sync import Triggers
-        from flowmaestro_webhooks._sync import Webhooks
+    @cached_property
+    def workflows(self) -> Workflows:
+        """Workflows: list, get and execute them."""
         from flowmaestro_workflows._sync import Workflows
 
-        self.workflows = Workflows(self)
-        self.executions = Executions(self)
-        self.agents = Agents(self)
-        self.threads = Threads(self)
-        self.triggers = Triggers(self)
-        self.knowledge_bases = KnowledgeBases(self)
-        self.webhooks = Webhooks(self)
+        return Workflows(self)
+
+    @cached_property
+    def executions(self) -> Executions:
+        """Executions: look at them, wait for them, follow them, cancel them."""
+        from flowmaestro_executions._sync import Executions
+
+        return Executions(self)
+
+    @cached_property
+    def agents(self) -> Agents:
+        """Agents: list and get them, begin threads."""
+        from flowmaestro_agents._sync import Agents
+
+        return Agents(self)
+
+    @cached_property
+    def threads(self) -> Threads:
+        """Threads: talk to agents."""
+        from flowmaestro_threads._sync import Threads
+
+        return Threads(self)
+
+    @cached_property
+    def triggers(self) -> Triggers:
+        """Triggers: list and pull them."""
+        from flowmaestro_triggers._sync import Triggers
+
+        return Triggers(self)
+
+    @cached_property
+    def knowledge_bases(self) -> KnowledgeBases:
+        """Knowledge bases: list and search them."""
+        from flowmaestro_knowledge_bases._sync import KnowledgeBases
+
+        return KnowledgeBases(self)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Webhooks: manage them."""
+        from flowmaestro_webhooks._sync import Webhooks
+
+        return Webhooks(self)
 
     def run(
         self,

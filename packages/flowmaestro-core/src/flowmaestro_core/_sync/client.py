@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Optional, Union
 
@@ -89,10 +90,6 @@ class CoreClient:
         self._transport = Transport(Connections(address, secret, http_client, max_response_bytes))
         self._options = options
         self._is_view = False
-        self._attach()
-
-    def _attach(self) -> None:
-        """Make the resources; each client class has its own."""
 
     def with_options(
         self,
@@ -135,10 +132,12 @@ class CoreClient:
         if not isinstance(timeout, NotGiven):
             options = options._replace(timeout_is_exact=True)
         view = object.__new__(type(self))
-        view.__dict__.update(self.__dict__)
+        for name, value in self.__dict__.items():
+            # Resources belong to one client: the view makes its own.
+            if not isinstance(getattr(type(self), name, None), cached_property):
+                view.__dict__[name] = value
         view._options = options
         view._is_view = True
-        view._attach()
         return view
 
     @property
