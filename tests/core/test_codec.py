@@ -102,6 +102,11 @@ ODD = [
     b"[" * 1_100 + b"]" * 1_100,
     b"[" * 500_000,
     b"{} {}",
+    b"{} ]",
+    b" \t\r\n{} \t\r\n",
+    b"{}\x0b",
+    b"{}\xc2\xa0",
+    b"1\x00",
     b"'a'",
     b"01",
     b"[1,]",
@@ -120,6 +125,18 @@ def outcome(body):
         except ValueError as error:
             outcomes.append(str(error))
     return outcomes
+
+
+@pytest.mark.parametrize("body", ODD, ids=range(len(ODD)))
+def test_without_orjson_what_is_read_is_what_the_standard_library_reads(monkeypatch, body):
+    monkeypatch.setattr(codec, "_fast_loads", lambda: None)
+    try:
+        expected = repr(json.loads(body))
+    except (ValueError, RecursionError):
+        with pytest.raises(ValueError):
+            decode(body)
+    else:
+        assert repr(decode(body)) == expected
 
 
 def both(monkeypatch, body):

@@ -9,7 +9,7 @@ The tests hold the two decoders against each other on any stream in any chunking
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 __all__ = ["MAX_EVENT_BYTES", "EventDecoder", "EventTooLarge", "Frame"]
 
@@ -133,7 +133,9 @@ class EventDecoder:
         self._pieces = [rest] if rest else []
         self._size = 0
         self._grow(len(rest))
-        return [Frame(name.decode("utf-8", "replace"), data) for name, data in found]
+        # Frame(...) in half the time.
+        new: Any = tuple.__new__
+        return [new(Frame, (name.decode("utf-8", "replace"), data, None)) for name, data in found]
 
     def _frame(self) -> Frame:
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)

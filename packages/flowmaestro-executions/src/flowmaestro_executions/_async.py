@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from flowmaestro_core import errors
@@ -12,7 +13,6 @@ from flowmaestro_core._async.stream import AsyncEventStream, AsyncSource
 from flowmaestro_core.config import check_options
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
-from flowmaestro_core.sse import Frame
 from flowmaestro_core.statuses import EXECUTION_STATUSES, with_status
 
 from .wire import (
@@ -356,14 +356,11 @@ class AsyncExecutions:
             answer = await client.call(status, checking)
             return terminal_event_of(execution_of(answer["data"]))
 
-        def decode(frame: Frame) -> dict[str, Any]:
-            return execution_event_of(frame, execution_id)
-
         return AsyncEventStream(
             AsyncSource(
                 name=f"execution {execution_id!r}",
                 open=connect,
-                decode=decode,
+                decode=partial(execution_event_of, {"execution_id": execution_id}),
                 ends=is_terminal,
                 check=check,
                 max_retries=client.options.max_retries,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from flowmaestro_core import errors
@@ -13,7 +14,6 @@ from flowmaestro_core._sync.stream import EventStream, Source
 from flowmaestro_core.config import check_options
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
-from flowmaestro_core.sse import Frame
 from flowmaestro_core.statuses import EXECUTION_STATUSES, with_status
 
 from .wire import (
@@ -357,14 +357,11 @@ class Executions:
             answer = client.call(status, checking)
             return terminal_event_of(execution_of(answer["data"]))
 
-        def decode(frame: Frame) -> dict[str, Any]:
-            return execution_event_of(frame, execution_id)
-
         return EventStream(
             Source(
                 name=f"execution {execution_id!r}",
                 open=connect,
-                decode=decode,
+                decode=partial(execution_event_of, {"execution_id": execution_id}),
                 ends=is_terminal,
                 check=check,
                 max_retries=client.options.max_retries,

@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 TERMINAL_STATUSES = ("completed", "failed", "cancelled")
-TERMINAL_EVENTS = tuple(f"execution:{status}" for status in TERMINAL_STATUSES)
+TERMINAL_EVENTS = frozenset(f"execution:{status}" for status in TERMINAL_STATUSES)
 
 
 def execution_of(execution: Any) -> Any:
@@ -33,16 +33,20 @@ def execution_of(execution: Any) -> Any:
     return with_status(execution, EXECUTION_STATUSES)
 
 
-def execution_event_of(frame: Frame, execution_id: str) -> dict[str, Any]:
+def execution_event_of(identity: dict[str, str], frame: Frame) -> dict[str, Any]:
     """Read an event of an execution's stream.
 
     Today's backend names the type only in the frame, says ``percentage`` where
     ``progress`` is documented, and writes camelCase.
 
+    Args:
+        identity: The ``execution_id``.
+        frame: What the stream had.
+
     Raises:
         ValueError: The frame holds no event.
     """
-    event = event_of(frame, {"execution_id": execution_id})
+    event = event_of(frame, identity)
     kind = event["type"]
     if kind == "execution:progress":
         if "progress" not in event:
