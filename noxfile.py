@@ -31,6 +31,15 @@ def sync(session: nox.Session, *groups: str) -> None:
     )
 
 
+def older_release(session: nox.Session) -> str:
+    """Install flowmaestro 0.1.0 in an environment of its own, and give its Python."""
+    old = f"{session.create_tmp()}/old"
+    session.run_install("uv", "venv", "--quiet", "--clear", "--python", NEWEST, old)
+    python = f"{old}/bin/python"
+    session.run_install("uv", "pip", "install", "--quiet", "-p", python, "flowmaestro==0.1.0")
+    return python
+
+
 @nox.session(python=NEWEST)
 def lint(session: nox.Session) -> None:
     """Style, the direction of imports, and generated code that is fresh."""
@@ -87,11 +96,16 @@ def examples(session: nox.Session) -> None:
 def reliability(session: nox.Session) -> None:
     """Count faults survived, beside 0.1.0, and write docs/reliability.md (minutes)."""
     sync(session, "test")
-    old = f"{session.create_tmp()}/old"
-    session.run_install("uv", "venv", "--quiet", "--clear", "--python", NEWEST, old)
-    python = f"{old}/bin/python"
-    session.run_install("uv", "pip", "install", "--quiet", "-p", python, "flowmaestro==0.1.0")
-    session.run("python", "-m", "tests.chaos.compare", "--old-python", python, *session.posargs)
+    old = older_release(session)
+    session.run("python", "-m", "tests.chaos.compare", "--old-python", old, *session.posargs)
+
+
+@nox.session(python=NEWEST)
+def bench(session: nox.Session) -> None:
+    """Measure, beside raw httpx and others, and write docs/performance.md (ten minutes)."""
+    sync(session, "bench")
+    old = older_release(session)
+    session.run("python", "-m", "benchmarks.run", "--old-python", old, *session.posargs)
 
 
 @nox.session(name="sync", python=NEWEST)

@@ -9,7 +9,7 @@ The tests hold the two decoders against each other on any stream in any chunking
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, cast
 
 __all__ = ["MAX_EVENT_BYTES", "EventDecoder", "EventTooLarge", "Frame"]
 
@@ -32,6 +32,13 @@ class Frame(NamedTuple):
     data: bytes
     # The frame's own id, or None if it had none.
     id: Optional[str] = None
+
+
+# Makes a Frame in half the time.
+_new = cast(
+    "Callable[[type[Frame], tuple[str, bytes, None]], Frame]",
+    getattr(tuple, "__new__"),  # noqa: B009
+)
 
 
 class EventDecoder:
@@ -133,9 +140,7 @@ class EventDecoder:
         self._pieces = [rest] if rest else []
         self._size = 0
         self._grow(len(rest))
-        # Frame(...) in half the time.
-        new: Any = tuple.__new__
-        return [new(Frame, (name.decode("utf-8", "replace"), data, None)) for name, data in found]
+        return [_new(Frame, (name.decode("utf-8", "replace"), data, None)) for name, data in found]
 
     def _frame(self) -> Frame:
         data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
