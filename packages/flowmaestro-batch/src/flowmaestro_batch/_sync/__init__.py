@@ -1,0 +1,1 @@
+"""The synchronous half, generated from ``_async`` but for ``compat``."""

@@ -1,0 +1,187 @@
+"""Rows submitted by the workers of a Dask cluster."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Callable, Optional
+
+from flowmaestro import FlowMaestroClient
+
+from .errors import BatchError, WorkerLostError
+from .sending import Sent, Ticket, send
+
+__all__ = ["DaskEngine"]
+
+# Seconds between two looks at which workers are there.
+_LOOK_SECONDS = 0.5
+
+# Of a worker's process: who it is, its client, and the tickets that it has begun.
+_PROCESS = uuid.uuid4().hex
+_clients: dict[str, FlowMaestroClient] = {}
+_begun: set[str] = set()
+_lock = threading.Lock()
+
+
+class DaskEngine:
+    """Submits rows on the workers of a Dask cluster that is there already.
+
+    A task is bound to one process of one worker, and refuses to begin twice, so that Dask
+    cannot run it again elsewhere: a worker that is lost fails its tasks, and the batch looks
+    for what became of their rows. Workers that come later are used as well.
+
+    Args:
+        client: Your ``dask.distributed.Client``, connected to the cluster.
+        make_client: Makes a worker's client; it is pickled, and called once in each process.
+            Left out, workers take the key from ``FLOWMAESTRO_API_KEY`` in their environment;
+            ``functools.partial(FlowMaestroClient, api_key=...)`` hands one over.
+
+    Raises:
+        BatchError: The cluster has no workers.
+
+    Example:
+        Spread the submissions over a cluster::
+
+            from dask.distributed import Client
+            from flowmaestro_batch import Batch, DaskEngine
+
+            batch = Batch(client, "wf_123", journal="leads.sqlite")
+            for outcome in batch.run("leads.csv", engine=DaskEngine(Client("tcp://...:8786"))):
+                print(outcome.key, outcome.status)
+    """
+
+    def __init__(
+        self, client: Any, make_client: Callable[[], FlowMaestroClient] = FlowMaestroClient
+    ) -> None:
+        self._dask = client
+        self._make_client = make_client
+        self._name = uuid.uuid4().hex
+        self._changed = threading.Condition()
+        # Processes by the address of their worker, and what each has under way.
+        self._processes: dict[str, str] = {}
+        self._threads: dict[str, int] = {}
+        self._under_way: dict[str, tuple[str, Any, Future[Sent]]] = {}
+        self._watcher: Optional[threading.Thread] = None
+        self._find_workers()
+        if not self._processes:
+            raise BatchError("the Dask cluster has no workers", code="no_workers")
+
+    @property
+    def size(self) -> int:
+        """As many tickets as the workers have threads, so that none waits at a worker."""
+        return sum(self._threads.values()) or 1
+
+    def submit(self, ticket: Ticket) -> Future[Sent]:
+        """Have a worker submit a row."""
+        future: Future[Sent] = Future()
+        name = f"flowmaestro-{uuid.uuid4().hex}"
+        with self._changed:
+            address = self._choose()
+            if address is None:
+                future.set_exception(WorkerLostError("the Dask cluster has no workers"))
+                return future
+            task = self._dask.submit(
+                _send_once,
+                name,
+                self._processes[address],
+                self._name,
+                self._make_client,
+                ticket,
+                key=name,
+                workers=[address],
+                allow_other_workers=False,
+                pure=False,
+                retries=0,
+            )
+            self._under_way[name] = (address, task, future)
+            if self._watcher is None:
+                self._watcher = threading.Thread(
+                    target=self._watch, name="flowmaestro-dask", daemon=True
+                )
+                self._watcher.start()
+        task.add_done_callback(partial(self._done, name))
+        return future
+
+    def _choose(self) -> Optional[str]:
+        """Take the worker with the most threads to spare."""
+        free = dict(self._threads)
+        for address, _, _ in self._under_way.values():
+            if address in free:
+                free[address] -= 1
+        return max(free, key=lambda address: free[address], default=None)
+
+    def _find_workers(self) -> None:
+        """Look which workers are there, and which process each of them is."""
+        threads: dict[str, int] = dict(self._dask.nthreads())
+        new = [address for address in threads if address not in self._processes]
+        told: dict[str, Any] = {}
+        if new:
+            told = self._dask.run(_process, workers=new, on_error="ignore")
+        with self._changed:
+            for address in list(self._processes):
+                if address not in threads:
+                    del self._processes[address]
+            self._processes.update({address: str(one) for address, one in told.items()})
+            self._threads = {
+                address: count for address, count in threads.items() if address in self._processes
+            }
+
+    def _watch(self) -> None:
+        """Fail the tickets of workers that are gone; ends when nothing is under way."""
+        idle = 0
+        while idle < 20:
+            with self._changed:
+                self._changed.wait(_LOOK_SECONDS)
+                idle = 0 if self._under_way else idle + 1
+            self._find_workers()
+            with self._changed:
+                lost = [
+                    (name, address)
+                    for name, (address, _, _) in self._under_way.items()
+                    if address not in self._processes
+                ]
+            for name, address in lost:
+                self._fail(name, f"the Dask worker {address} is gone")
+        with self._changed:
+            self._watcher = None
+
+    def _done(self, name: str, task: Any) -> None:
+        if task.status != "finished":
+            self._fail(name, f"its task on a Dask worker is {task.status}")
+            return
+        with self._changed:
+            found = self._under_way.pop(name, None)
+        if found is not None:
+            found[2].set_result(task.result())
+
+    def _fail(self, name: str, problem: str) -> None:
+        with self._changed:
+            found = self._under_way.pop(name, None)
+        if found is not None:
+            found[1].cancel()
+            found[2].set_exception(WorkerLostError(problem, code="worker_lost"))
+
+
+def _process() -> str:
+    """Tell which process this is; runs on a worker."""
+    return _PROCESS
+
+
+def _send_once(
+    name: str,
+    process: str,
+    engine: str,
+    make_client: Callable[[], FlowMaestroClient],
+    ticket: Ticket,
+) -> Sent:
+    """Submit a row, unless it was begun before; runs on a worker."""
+    with _lock:
+        if process != _PROCESS or name in _begun:
+            raise WorkerLostError("the Dask worker was started again", code="worker_lost")
+        _begun.add(name)
+        client = _clients.get(engine)
+        if client is None:
+            client = _clients[engine] = make_client()
+    return send(client, ticket)

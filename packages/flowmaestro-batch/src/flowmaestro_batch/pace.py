@@ -1,0 +1,116 @@
+"""When the next request may go, so that a plan's limits are used and not broken."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from flowmaestro import RateLimit
+
+__all__ = ["Pace"]
+
+_MINUTE = 60.0
+_DAY = 86_400.0
+
+# Seconds after the beginning of a minute: the backend's clock may be a little late.
+_GUARD = 0.25
+
+# Seconds of requests that may be made up for at once, after a slow answer.
+_CATCH_UP = 1.0
+
+# Requests that are kept from the day's last, to learn how the running executions end.
+_DAY_RESERVE = 5
+
+
+class Pace:
+    """Spreads the requests of a minute over what is left of it.
+
+    All times are the backend's, in seconds since 1970.
+    """
+
+    def __init__(self) -> None:
+        self._limit: Optional[RateLimit] = None
+        self._left = 0
+        self._left_of_day: Optional[int] = None
+        self._reset = 0.0
+        self._due = 0.0
+        self._closed_until = 0.0
+        self._day_until = 0.0
+
+    def heard(self, limit: Optional[RateLimit], now: float) -> None:
+        """Take what an answer said of the limits, when no other request is under way."""
+        if limit is None or limit.limit < 1:
+            return
+        self._limit = limit
+        self._left = max(limit.remaining, 0)
+        self._reset = float(limit.reset or _next(now, _MINUTE))
+        if limit.remaining_day is not None:
+            self._left_of_day = max(limit.remaining_day, 0)
+            self._day_until = _next(now, _DAY)
+
+    def refused(self, retry_after: Optional[float], now: float, *, by_day: bool) -> None:
+        """Take a 429."""
+        wait = 1.0 if retry_after is None else retry_after
+        if by_day:
+            self._left_of_day = 0
+            self._day_until = now + wait
+        self._closed_until = max(self._closed_until, now + wait)
+
+    def allowed(self, now: float) -> int:
+        """Say how many requests may go now; they are not counted before ``spend``."""
+        self._turn(now)
+        if now < self._closed_until or now < self._due:
+            return 0
+        spacing = self.spacing(now)
+        if spacing <= 0:
+            return 1_000_000
+        since = now - max(self._due, now - _CATCH_UP)
+        return min(int(since / spacing) + 1, self._left)
+
+    def spend(self, count: int, now: float) -> None:
+        """Count requests that go now."""
+        self._left -= count
+        if self._left_of_day is not None:
+            self._left_of_day -= count
+        self._due = max(self._due, now - _CATCH_UP) + count * self.spacing(now)
+
+    def spacing(self, now: float) -> float:
+        """Give the seconds between two requests; 0 where no limit is known."""
+        if self._limit is None:
+            return 0.0
+        left = max(self._reset - now, 0.0)
+        return left / max(self._left, 1) if self._left > 0 else left + _GUARD
+
+    def wait(self, now: float) -> float:
+        """Give the seconds until a request may go."""
+        if self.allowed(now):
+            return 0.0
+        if self._limit is not None and self._left <= 0:
+            return max(self._reset + _GUARD, self._closed_until, now) - now
+        return max(self._due, self._closed_until, now) - now
+
+    def rows_left_today(self, now: float) -> Optional[int]:
+        """Give how many rows may be submitted before tomorrow; None where no limit is known."""
+        if self._left_of_day is None or now >= self._day_until:
+            return None
+        reserve = min(_DAY_RESERVE, (self._limit.limit_day or 0) // 20 if self._limit else 0)
+        return max(self._left_of_day - reserve, 0)
+
+    def tomorrow(self, now: float) -> float:
+        """Give the seconds until the backend counts a new day."""
+        return max(self._day_until - now, 0.0)
+
+    def day_is_used_up(self, now: float) -> bool:
+        """True where not even a look may go before tomorrow."""
+        return self._left_of_day is not None and self._left_of_day <= 0 and now < self._day_until
+
+    def _turn(self, now: float) -> None:
+        """Begin a new minute, or a new day, if it is time."""
+        if self._limit is not None and now >= self._reset + _GUARD:
+            self._reset = _next(now, _MINUTE)
+            self._left = self._limit.limit
+        if self._left_of_day is not None and now >= self._day_until:
+            self._left_of_day = None
+
+
+def _next(now: float, length: float) -> float:
+    return (now // length + 1) * length

@@ -1,0 +1,120 @@
+"""A row on its way, and what an answer means for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from flowmaestro import (
+    AuthenticationError,
+    AuthorizationError,
+    FlowMaestroError,
+    NotFoundError,
+    RateLimit,
+    RateLimitError,
+    ValidationError,
+)
+
+from .journal import Entry
+from .rows import Row
+
+__all__ = ["Work", "fate_of", "latest_limit"]
+
+
+@dataclass
+class Work:
+    """A row between its reading and its end.
+
+    Attributes:
+        row: The row, or None where the journal knows it and this run has not read it yet.
+        earlier: What the journal had of it at the start.
+        submitted_at: When its last request left, by the backend's clock.
+        attempts: How often the backend failed to take it.
+        error: The last error of its submission.
+        failed: Why it is given up.
+    """
+
+    row: Optional[Row]
+    earlier: Optional[Entry] = None
+    submitted_at: float = 0.0
+    attempts: int = 0
+    error: Optional[FlowMaestroError] = None
+    failed: Optional[str] = None
+
+    @classmethod
+    def left(cls, entry: Entry) -> Work:
+        """Take up a row that an earlier run has left under way."""
+        return cls(None, entry, entry.submitted_at or 0.0, entry.attempts)
+
+    @property
+    def key(self) -> str:
+        """The row's key."""
+        return self.row.key if self.row is not None else self._known().key
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of its inputs."""
+        return self.row.fingerprint if self.row is not None else self._known().inputs
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The inputs, of a row that was read."""
+        assert self.row is not None
+        return self.row.inputs
+
+    @property
+    def was_answered(self) -> bool:
+        """True where the backend itself said that it failed."""
+        return self.error is not None and self.error.status_code is not None
+
+    def entry(
+        self,
+        state: str,
+        execution_id: Optional[str] = None,
+        outputs: Any = None,
+        error: Optional[str] = None,
+    ) -> Entry:
+        """Write what the journal is to know."""
+        return Entry(
+            self.key,
+            self.fingerprint,
+            state,
+            execution_id,
+            self.submitted_at,
+            self.attempts,
+            outputs,
+            error,
+        )
+
+    def _known(self) -> Entry:
+        assert self.earlier is not None
+        return self.earlier
+
+
+def fate_of(error: FlowMaestroError) -> str:
+    """Say what an error of a submission means for the row.
+
+    Returns:
+        ``"doubt"`` where it may have been submitted all the same, ``"again"`` where it was
+        not and can be, ``"again, counted"`` where the backend itself failed, ``"failed"``
+        where the backend refuses the row.
+    """
+    if error.outcome_unknown:
+        return "doubt"
+    status = error.status_code
+    # Those of the key and the workflow end the run, and say nothing of the row.
+    ends_all = (AuthenticationError, AuthorizationError, NotFoundError)
+    if isinstance(error, ValidationError):
+        return "failed"
+    if status is None or isinstance(error, (RateLimitError, *ends_all)):
+        return "again"
+    if status >= 500 or status == 408:
+        return "again, counted"
+    return "failed"
+
+
+def latest_limit(limits: Iterable[Optional[RateLimit]]) -> Optional[RateLimit]:
+    """Of what several answers said, take what is true now: of the last minute, the least."""
+    told = [limit for limit in limits if limit is not None]
+    return min(told, key=lambda one: (-(one.reset or 0), one.remaining), default=None)
