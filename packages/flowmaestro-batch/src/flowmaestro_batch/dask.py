@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from concurrent.futures import Future
 from functools import partial
@@ -58,12 +59,12 @@ class DaskEngine:
         self._dask = client
         self._make_client = make_client
         self._name = uuid.uuid4().hex
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         # Processes by the address of their worker, and what each has under way.
         self._processes: dict[str, str] = {}
         self._threads: dict[str, int] = {}
         self._under_way: dict[str, tuple[str, Any, Future[Sent]]] = {}
-        self._watcher: Optional[threading.Thread] = None
+        self._is_watched = False
         self._find_workers()
         if not self._processes:
             raise BatchError("the Dask cluster has no workers", code="no_workers")
@@ -77,7 +78,7 @@ class DaskEngine:
         """Have a worker submit a row."""
         future: Future[Sent] = Future()
         name = f"flowmaestro-{uuid.uuid4().hex}"
-        with self._changed:
+        with self._lock:
             address = self._choose()
             if address is None:
                 future.set_exception(WorkerLostError("the Dask cluster has no workers"))
@@ -96,11 +97,9 @@ class DaskEngine:
                 retries=0,
             )
             self._under_way[name] = (address, task, future)
-            if self._watcher is None:
-                self._watcher = threading.Thread(
-                    target=self._watch, name="flowmaestro-dask", daemon=True
-                )
-                self._watcher.start()
+            if not self._is_watched:
+                self._is_watched = True
+                threading.Thread(target=self._watch, name="flowmaestro-dask", daemon=True).start()
         task.add_done_callback(partial(self._done, name))
         return future
 
@@ -119,7 +118,7 @@ class DaskEngine:
         told: dict[str, Any] = {}
         if new:
             told = self._dask.run(_process, workers=new, on_error="ignore")
-        with self._changed:
+        with self._lock:
             for address in list(self._processes):
                 if address not in threads:
                     del self._processes[address]
@@ -130,34 +129,36 @@ class DaskEngine:
 
     def _watch(self) -> None:
         """Fail the tickets of workers that are gone; ends when nothing is under way."""
-        idle = 0
-        while idle < 20:
-            with self._changed:
-                self._changed.wait(_LOOK_SECONDS)
-                idle = 0 if self._under_way else idle + 1
-            self._find_workers()
-            with self._changed:
+        while True:
+            time.sleep(_LOOK_SECONDS)
+            problem = None
+            try:
+                self._find_workers()
+            except Exception as why:
+                problem = f"the Dask cluster is gone: {why or type(why).__name__}"
+            with self._lock:
+                if not self._under_way:
+                    self._is_watched = False
+                    return
                 lost = [
-                    (name, address)
+                    (name, problem or f"the Dask worker {address} is gone")
                     for name, (address, _, _) in self._under_way.items()
-                    if address not in self._processes
+                    if problem or address not in self._processes
                 ]
-            for name, address in lost:
-                self._fail(name, f"the Dask worker {address} is gone")
-        with self._changed:
-            self._watcher = None
+            for name, why_lost in lost:
+                self._fail(name, why_lost)
 
     def _done(self, name: str, task: Any) -> None:
         if task.status != "finished":
             self._fail(name, f"its task on a Dask worker is {task.status}")
             return
-        with self._changed:
+        with self._lock:
             found = self._under_way.pop(name, None)
         if found is not None:
             found[2].set_result(task.result())
 
     def _fail(self, name: str, problem: str) -> None:
-        with self._changed:
+        with self._lock:
             found = self._under_way.pop(name, None)
         if found is not None:
             found[1].cancel()

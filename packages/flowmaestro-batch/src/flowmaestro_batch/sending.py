@@ -6,14 +6,14 @@ cluster: the journal, the pace and the looking at executions stay with the calle
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from typing import Any, NamedTuple, Optional, Protocol
 
 from flowmaestro import FlowMaestroClient, FlowMaestroError, RateLimit, ValidationError
 
 from .errors import WorkerLostError
 
-__all__ = ["Engine", "Sent", "Ticket", "refused", "send", "sent_by", "sent_of"]
+__all__ = ["Engine", "Sent", "Ticket", "not_sent", "refused", "send", "sent_by", "sent_of"]
 
 
 class Ticket(NamedTuple):
@@ -90,10 +90,20 @@ def refused(error: Exception, rate_limit: Optional[RateLimit]) -> Sent:
     return Sent(None, error, rate_limit if error.status_code is not None else None)
 
 
+def not_sent() -> Sent:
+    """Tell of a ticket that was not begun."""
+    return Sent(None, FlowMaestroError("it was interrupted before it was sent"))
+
+
 def sent_by(future: Future[Sent]) -> Sent:
-    """Take what an engine's future gave; one that failed may have submitted its row."""
-    try:
-        return future.result(0)
-    except (Exception, CancelledError) as why:
-        problem = f"nobody knows whether the row was submitted: {why or type(why).__name__}"
-        return Sent(None, WorkerLostError(problem, code="worker_lost", outcome_unknown=True))
+    """Take what an engine's future gave.
+
+    One that was cancelled had not begun; one that failed may have submitted its row.
+    """
+    if future.cancelled():
+        return not_sent()
+    error = future.exception()
+    if error is None:
+        return future.result()
+    problem = f"nobody knows whether the row was submitted: {error or type(error).__name__}"
+    return Sent(None, WorkerLostError(problem, code="worker_lost", outcome_unknown=True))

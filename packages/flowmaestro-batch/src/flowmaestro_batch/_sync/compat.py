@@ -11,7 +11,7 @@ from typing import Callable, Optional
 from flowmaestro import FlowMaestroClient
 
 from ..rows import Item, items_of
-from ..sending import Engine, Sent, Ticket, send, sent_by
+from ..sending import Engine, Sent, Ticket, not_sent, send, sent_by
 
 __all__ = ["aside", "next_item", "open_items", "send_all", "sleep"]
 
@@ -43,19 +43,29 @@ def send_all(
     Interrupted by Ctrl-C, it waits for what has begun, so that the journal learns of it. A
     second Ctrl-C gives up at once; what has no answer then stays None.
     """
-    if engine is not None:
-        futures = [engine.submit(ticket) for ticket in tickets]
-    else:
-        futures = [_in_a_thread(client, ticket) for ticket in tickets]
+    futures: list[Future[Sent]] = []
     try:
+        for ticket in tickets:
+            if engine is not None:
+                futures.append(engine.submit(ticket))
+            else:
+                futures.append(Future())
+                _send_in_a_thread(client, ticket, futures[-1])
         _wait(futures)
     except KeyboardInterrupt:
+        # What has not begun does not begin.
+        for future in futures:
+            future.cancel()
         _wait(futures)
         raise
     finally:
         for index, future in enumerate(futures):
             if future.done():
                 results[index] = sent_by(future)
+        # An engine that was interrupted as it took a ticket may have it all the same.
+        begun = len(futures) + (engine is not None)
+        for index in range(begun, len(tickets)):
+            results[index] = not_sent()
 
 
 def _wait(futures: list[Future[Sent]]) -> None:
@@ -63,15 +73,15 @@ def _wait(futures: list[Future[Sent]]) -> None:
         pass
 
 
-def _in_a_thread(client: FlowMaestroClient, ticket: Ticket) -> Future[Sent]:
+def _send_in_a_thread(client: FlowMaestroClient, ticket: Ticket, future: Future[Sent]) -> None:
     """Submit in a thread of its own, which does not keep the program from ending."""
-    future: Future[Sent] = Future()
 
     def run() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
         try:
             future.set_result(send(client, ticket))
         except BaseException as error:
             future.set_exception(error)
 
     threading.Thread(target=run, name="flowmaestro-batch", daemon=True).start()
-    return future
