@@ -8,6 +8,8 @@ from flowmaestro import RateLimit
 
 __all__ = ["Pace"]
 
+_UNLIMITED = 1_000_000
+
 _MINUTE = 60.0
 _DAY = 86_400.0
 
@@ -16,6 +18,9 @@ _GUARD = 0.25
 
 # Seconds of requests that may be made up for at once, after a slow answer.
 _CATCH_UP = 1.0
+
+# How much faster than the plan's own pace it may get, to use up what a minute has left.
+_FASTEST = 4
 
 # Requests that are kept from the day's last, to learn how the running executions end.
 _DAY_RESERVE = 5
@@ -60,11 +65,10 @@ class Pace:
         self._turn(now)
         if now < self._closed_until or now < self._due:
             return 0
-        spacing = self.spacing(now)
-        if spacing <= 0:
-            return 1_000_000
+        if self._limit is None:
+            return _UNLIMITED
         since = now - max(self._due, now - _CATCH_UP)
-        return min(int(since / spacing) + 1, self._left)
+        return min(int(since / self.spacing(now)) + 1, self._left)
 
     def spend(self, count: int, now: float) -> None:
         """Count requests that go now."""
@@ -78,7 +82,9 @@ class Pace:
         if self._limit is None:
             return 0.0
         left = max(self._reset - now, 0.0)
-        return left / max(self._left, 1) if self._left > 0 else left + _GUARD
+        if self._left <= 0:
+            return left + _GUARD
+        return max(left / self._left, _MINUTE / self._limit.limit / _FASTEST)
 
     def wait(self, now: float) -> float:
         """Give the seconds until a request may go."""
