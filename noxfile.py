@@ -108,6 +108,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.run", "--old-python", old, *session.posargs)
 
 
+@nox.session(python=NEWEST)
+def bench_batch(session: nox.Session) -> None:
+    """Measure batches, and write the figures of docs/batches.md (a quarter of an hour)."""
+    sync(session, "test")
+    session.run("python", "-m", "benchmarks.batch", *session.posargs)
+
+
 @nox.session(name="sync", python=NEWEST)
 def generate(session: nox.Session) -> None:
     """Write the synchronous half anew."""

@@ -1,43 +1,31 @@
-"""Runs a workflow for every row of a CSV file, a few at a time.
+"""Runs a workflow for every row of a CSV file; interrupted, it goes on where it was.
 
 uv run examples/batch_csv.py [people.csv]
 """
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import tempfile
 from pathlib import Path
 
 from _local import WORKFLOW, flowmaestro
 
-from flowmaestro import FlowMaestroClient, FlowMaestroError
+from flowmaestro import FlowMaestroClient
+from flowmaestro_batch import Batch
 
-AT_ONCE = 4
 PEOPLE = Path(__file__).with_name("people.csv")
 
 
-def rows_of(path: Path) -> Iterator[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        yield from csv.DictReader(file)
-
-
 def main(path: Path = PEOPLE) -> None:
-    with flowmaestro(), FlowMaestroClient() as client:
-
-        def run(row: dict[str, str]) -> str:
-            try:
-                result = client.run(WORKFLOW, row, poll_interval=0.2)
-            except FlowMaestroError as error:
-                return f"{row['name']}: {error}"
-            return f"{row['name']}: {result['status']} {result['outputs'] or result['error']}"
-
-        # One client serves all threads; the rows come back in the file's order.
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for line in pool.map(run, rows_of(path)):
-                print(line)
+    # The local server forgets its executions, and so must the journal; yours is a file that
+    # stays beside the rows.
+    with tempfile.TemporaryDirectory() as folder, flowmaestro(), FlowMaestroClient() as client:
+        journal = Path(folder) / "people.sqlite"
+        batch = Batch(client, WORKFLOW, journal=journal, concurrency=4, poll_interval=0.2)
+        for outcome in batch.run(path, key="name", ordered=True):
+            print(f"{outcome.key}: {outcome.status} {outcome.outputs or outcome.error}")
+        print(batch.summary())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import gc
+import re
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,16 @@ READMES = sorted(
 )
 
 
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("docs/*.md"))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_code_of_a_page_is_python(name):
+    """It names clusters and libraries that are not here, so it does not run."""
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text("utf-8"), re.S):
+        ast.parse(block)
+
+
 @pytest.fixture(scope="module", params=["documented", "wire"])
 def server(request):
     server: LocalServer = build_server(request.param)
@@ -29,7 +41,10 @@ def server(request):
 
 @pytest.mark.parametrize("name", READMES)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_the_code_of_a_readme_runs(name, server, monkeypatch):
+def test_the_code_of_a_readme_runs(name, server, monkeypatch, tmp_path):
+    # The file that the README of batches has rows from.
+    (tmp_path / "leads.csv").write_text("name\nAda\nGrace\n")
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FLOWMAESTRO_API_KEY", KEY)
     monkeypatch.setenv("FLOWMAESTRO_BASE_URL", server.url)
     document = Sybil(parsers=[PythonCodeBlockParser()]).parse(ROOT / name)

@@ -19,7 +19,10 @@ PRINTS = {
     ],
     "quickstart_async.py": ["'Hello Edsger'", "streamed: execution:completed", "Once upon"],
     "progress.py": ["100 % done"],
-    "batch_csv.py": ["Margaret: completed {'greeting': 'Hello Margaret'}"],
+    "batch_csv.py": [
+        "Margaret: completed {'greeting': 'Hello Margaret'}",
+        "6 rows: 6 completed",
+    ],
     "chat.py": ["agent: Once upon a time, somebody said: hi there", "2 messages"],
     "search.py": ["passwords.md: To reset your password"],
     "error_handling.py": [

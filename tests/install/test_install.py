@@ -34,6 +34,22 @@ with server.start() as url, FlowMaestroClient("fm_live_x", url) as client:
 print("works")
 """
 
+TRY_A_BATCH = """
+import os, tempfile
+from flowmaestro_local import LocalServer
+from flowmaestro_batch.cli import main
+
+server = LocalServer()
+server.workflow("wf")(lambda inputs: inputs)
+with server.start() as url, tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)
+    open("rows.csv", "w").write("n\\n1\\n2\\n")
+    os.environ["FLOWMAESTRO_API_KEY"] = "fm_live_x"
+    arguments = ["run", "wf", "rows.csv", "--journal", "j.sqlite", "--base-url", url]
+    assert main([*arguments, "--poll-interval", "0.05"]) == 0
+print("works")
+"""
+
 
 def uv(*arguments: str, **named: object) -> str:
     done = subprocess.run(["uv", *arguments], capture_output=True, text=True, timeout=240, **named)
@@ -89,10 +105,17 @@ def test_every_wheel_has_its_types_its_licence_and_nothing_else(wheels):
 
 def test_the_whole_of_it(environment):
     installed = environment.install("flowmaestro==1.0.0")
-    assert installed - BACKPORTS <= HTTPX | (set(OURS) - {"flowmaestro-local"})
-    assert set(OURS) - {"flowmaestro-local"} <= installed
+    whole = set(OURS) - {"flowmaestro-local", "flowmaestro-batch"}
+    assert installed - BACKPORTS <= HTTPX | whole
+    assert whole <= installed
     environment.install("flowmaestro[local]==1.0.0")
     assert environment.run(TRY_IT).stdout == "works\n"
+    installed = environment.install("flowmaestro[speed]==1.0.0")
+    assert "orjson" in installed
+    assert environment.run(TRY_IT).stdout == "works\n"
+    installed = environment.install("flowmaestro[batch]==1.0.0")
+    assert {"flowmaestro-batch", "rich"} <= installed
+    assert environment.run(TRY_A_BATCH).stdout == "works\n"
 
 
 def test_a_slim_install_brings_nothing_else_and_works(environment):

@@ -105,6 +105,7 @@ PAIRS = [
     ("flowmaestro", "FlowMaestroClient"),
     ("flowmaestro_core", "CoreClient"),
     ("flowmaestro_core", "EventStream"),
+    ("flowmaestro_batch", "Batch"),
     ("flowmaestro_workflows", "Workflows"),
     ("flowmaestro_executions", "Executions"),
     ("flowmaestro_agents", "Agents"),
@@ -138,7 +139,7 @@ def sync_annotation(annotation: object) -> object:
     return annotation.replace("Async", "") if isinstance(annotation, str) else annotation
 
 
-@pytest.mark.parametrize(("module", "name"), PAIRS[3:])
+@pytest.mark.parametrize(("module", "name"), PAIRS[4:])
 def test_docstrings_of_calls_say_everything(module, name):
     for prefix in ("", "Async"):
         cls = getattr(importlib.import_module(module), prefix + name)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import pytest
@@ -19,6 +20,7 @@ from flowmaestro_batch import (
     JournalInUseError,
     RowError,
     TooManyFailuresError,
+    send,
 )
 from flowmaestro_batch.fingerprint import fingerprint
 from flowmaestro_batch.journal import Entry, Journal
@@ -417,6 +419,43 @@ async def test_arguments_that_make_no_sense_are_refused(journal, options, error,
             AsyncBatch(client, "wf", journal=journal, **options)
     with pytest.raises(TypeError, match="client must be"):
         AsyncBatch("client", "wf", journal=journal)
+
+
+class Careless:
+    """An engine that loses tickets, before it has submitted them and after."""
+
+    size = 4
+
+    def __init__(self, url):
+        self.client = flowmaestro.FlowMaestroClient(KEY, url)
+        self.threads = ThreadPoolExecutor(self.size)
+        self.count = 0
+
+    def submit(self, ticket):
+        self.count += 1
+        return self.threads.submit(self.send, ticket, self.count)
+
+    def send(self, ticket, number):
+        if number % 5 == 1:
+            raise RuntimeError("lost before it was submitted")
+        sent = send(self.client, ticket)
+        if number % 5 == 2:
+            raise RuntimeError("lost after it was submitted")
+        return sent
+
+    def close(self):
+        self.threads.shutdown()
+        self.client.close()
+
+
+async def test_an_engine_that_loses_tickets_loses_no_row_and_runs_none_twice(server, journal):
+    engine = Careless(server.url)
+    async with batch_on(server, journal, concurrency=8) as batch:
+        outcomes = await all_of(batch.run(numbers(30), key="n", engine=engine))
+    engine.close()
+    assert sorted(int(one.key) for one in outcomes) == list(range(30))
+    assert {one.status for one in outcomes} == {"completed"}
+    assert ran(server) == list(range(30))
 
 
 @pytest.mark.parametrize("rows", [b"n\n1", 7, {"n": 1}, None])
