@@ -29,8 +29,8 @@ def test_what_was_written_is_there_again(path):
     assert [journal.get(entry.key) for entry in entries] == entries
     assert journal.get("e") is None
     assert sorted(entry.key for entry in journal.open_rows()) == ["c", "d"]
-    assert journal.has_execution("y")
-    assert not journal.has_execution("z")
+    assert journal.inputs_of("y") == "i"
+    assert journal.inputs_of("z") is None
     assert journal.counts() == {"completed": 1, "failed": 1, "submitting": 1, "submitted": 1}
     journal.close()
 

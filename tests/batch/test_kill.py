@@ -101,10 +101,10 @@ def test_ctrl_c_leaves_the_journal_right_and_the_next_start_goes_on(tmp_path):
 def test_a_second_process_on_the_journal_is_refused(tmp_path):
     journal = tmp_path / "batch.sqlite"
     with slow_server() as server:
-        first = start(server, 40, journal)
+        first = start(server, 200, journal)
         assert first.stdout.readline()
-        _, error = start(server, 40, journal, stderr=subprocess.PIPE).communicate(timeout=10)
+        _, error = start(server, 200, journal, stderr=subprocess.PIPE).communicate(timeout=10)
         assert "JournalInUseError" in error
         assert "is in use" in error
         told, _ = first.communicate(timeout=20)
-    assert "all 40 rows: 40 completed" in told
+    assert "all 200 rows: 200 completed" in told

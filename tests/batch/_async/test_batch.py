@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
+import httpx
 import pytest
 
 import flowmaestro
@@ -295,6 +296,64 @@ async def test_a_row_that_was_cut_off_and_has_arrived_is_adopted(server, journal
         outcomes = {one.key: one for one in await all_of(batch.run(numbers(3), key="n"))}
     assert outcomes["1"].execution_id == started["data"]["execution_id"]
     assert ran(server) == [0, 1, 2]
+
+
+class Backend:
+    """A backend within the process, of which a test says what it does with a submission."""
+
+    def __init__(self, submit):
+        self.submit = submit
+        self.newest = []
+
+    def take(self, inputs):
+        execution = {"id": f"e{inputs['n']}", "workflow_id": "wf", "status": "completed"}
+        self.newest.insert(0, {**execution, "inputs": inputs, "outputs": {}, "error": None})
+        return httpx.Response(202, json={"data": {"execution_id": execution["id"]}})
+
+    def __call__(self, request):
+        if request.method == "POST":
+            return self.submit(self, json.loads(request.content)["inputs"])
+        pages = {"page": 1, "per_page": 100, "total_count": 3, "has_next": False}
+        listing = request.url.path.endswith("/executions")
+        content = {"data": self.newest if listing else {"id": "wf"}, "pagination": pages}
+        return httpx.Response(200, json=content)
+
+
+async def outcomes_on(backend, journal, rows, **options):
+    async with httpx.AsyncClient(transport=httpx.MockTransport(backend)) as http_client:
+        client = AsyncFlowMaestroClient(KEY, "http://127.0.0.1", http_client=http_client)
+        batch = AsyncBatch(client, "wf", journal=journal, poll_interval=0.05, **options)
+        return await all_of(batch.run(rows, key="n", ordered=True))
+
+
+async def test_a_late_submission_is_waited_for_from_when_its_request_ended(journal):
+    submitted = []
+
+    def submit(backend, inputs):
+        submitted.append(inputs)
+        # It arrives half a second after the client gave up on it.
+        time.sleep(0.7)
+        threading.Timer(0.5, backend.take, [inputs]).start()
+        raise httpx.ReadTimeout("too late")
+
+    backend = Backend(submit)
+    outcomes = await outcomes_on(backend, journal, numbers(1), settle=0.9)
+    assert [one.status for one in outcomes] == ["completed"]
+    assert submitted == numbers(1)
+
+
+async def test_where_the_backend_changes_inputs_nobody_can_tell(journal):
+    def submit(backend, inputs):
+        answer = backend.take({**inputs, "added": 1})
+        if inputs["n"] == 2:
+            raise httpx.ReadError("reset")
+        return answer
+
+    backend = Backend(submit)
+    outcomes = await outcomes_on(backend, journal, numbers(3), settle=0.2)
+    assert [one.status for one in outcomes] == ["completed", "completed", "unknown"]
+    assert "does not tell the inputs" in outcomes[2].error
+    assert len(backend.newest) == 3
 
 
 def leave_submitting(journal, *rows):

@@ -169,10 +169,11 @@ class Journal:
         found = self._db.execute("SELECT * FROM rows WHERE key = ?", (key,)).fetchone()
         return None if found is None else _entry(found)
 
-    def has_execution(self, execution_id: str) -> bool:
-        """True where an execution belongs to a row."""
-        query = "SELECT 1 FROM rows WHERE execution_id = ?"
-        return self._db.execute(query, (execution_id,)).fetchone() is not None
+    def inputs_of(self, execution_id: str) -> Optional[str]:
+        """Give the fingerprint of the row that an execution belongs to, or None."""
+        query = "SELECT inputs FROM rows WHERE execution_id = ?"
+        found = self._db.execute(query, (execution_id,)).fetchone()
+        return None if found is None else str(found[0])
 
     def open_rows(self) -> Iterator[Entry]:
         """Give the rows that were under way when the last run ended."""

@@ -42,7 +42,10 @@ class Verdict(NamedTuple):
 def candidate_of(execution: dict[str, Any]) -> Candidate:
     """Take what is looked at."""
     inputs: Any = execution.get("inputs")
-    mark = None if inputs is None else fingerprint(inputs)
+    try:
+        mark = None if inputs is None else fingerprint(inputs)
+    except ValueError:
+        mark = None
     return Candidate(execution["id"], created_at(execution), mark)
 
 

@@ -30,6 +30,7 @@ class Work:
         row: The row, or None where the journal knows it and this run has not read it yet.
         earlier: What the journal had of it at the start.
         submitted_at: When its last request left, by the backend's clock.
+        doubtful_since: Since when no request of it is on its way, by the backend's clock.
         attempts: How often the backend failed to take it.
         error: The last error of its submission.
         failed: Why it is given up.
@@ -38,14 +39,15 @@ class Work:
     row: Optional[Row]
     earlier: Optional[Entry] = None
     submitted_at: float = 0.0
+    doubtful_since: float = 0.0
     attempts: int = 0
     error: Optional[FlowMaestroError] = None
     failed: Optional[str] = None
 
     @classmethod
-    def left(cls, entry: Entry) -> Work:
+    def left(cls, entry: Entry, now: float) -> Work:
         """Take up a row that an earlier run has left under way."""
-        return cls(None, entry, entry.submitted_at or 0.0, entry.attempts)
+        return cls(None, entry, entry.submitted_at or 0.0, now, entry.attempts)
 
     @property
     def key(self) -> str:

@@ -8,41 +8,29 @@ looks at what runs, or sleeps until there is something to do.
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from functools import partial
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Optional
 
-from flowmaestro import (
-    AuthenticationError,
-    AuthorizationError,
-    FlowMaestroClient,
-    FlowMaestroError,
-    NotFoundError,
-    RateLimit,
-    RateLimitError,
-    ValidationError,
-)
+from flowmaestro import FlowMaestroClient, FlowMaestroError
 
-from ..clock import clock_offset, created_at
+from ..clock import created_at
 from ..errors import DayLimitError, JournalError, RowError, TooManyFailuresError
 from ..journal import ENDED, Entry, Journal
 from ..outcomes import Outcome, Progress
-from ..pace import Pace
 from ..reconcile import Candidate, Doubt, candidate_of, judge
 from ..rows import Item, Row, RowReader
 from ..sending import Engine, Sent, Ticket
 from ..settings import Settings
-from ..work import Work, fate_of, latest_limit
-from .compat import aside, next_item, send_all, sleep
+from ..work import Work, fate_of
+from .backend import LONGEST_NAP, Backend
+from .compat import aside, next_item, sleep
 
 __all__ = ["Run"]
 
 logger = logging.getLogger("flowmaestro.batch")
-
-T = TypeVar("T")
 
 _PER_PAGE = 100
 
@@ -55,17 +43,13 @@ _READY = 100
 # Rows by which an ordered run may be ahead of the oldest one that has not ended.
 _AHEAD = 1_000
 
-# Seconds before a submission, by the backend's clock, in which its execution may have been
-# made: the two clocks are compared to within one answer. Without a comparison, a minute.
-_MARGIN, _BLIND_MARGIN = 2.0, 60.0
-
 # Executions that are asked for one by one in a look, where the list does not show them.
 _SINGLES = 20
 
 # Of all requests, one in so many is a look, while there are rows to submit.
 _LOOK_SHARE = 20
 
-_LONGEST_PAUSE, _LONGEST_NAP = 60.0, 0.5
+_LONGEST_INTERVAL = 60.0
 
 # Seconds of waiting that are announced.
 _WORTH_TELLING = 5.0
@@ -84,15 +68,12 @@ class Run:
         engine: Optional[Engine],
     ) -> None:
         self._journal = Journal(settings.journal, settings.workflow_id)
-        self._client = client.with_options(max_retries=0)
+        self._backend = Backend(client, settings)
         self._settings = settings
         self._items = items
         self._reader = reader
         self._ordered = ordered
         self._engine = engine
-        self._pace = Pace()
-        # The backend's clock less ours, in seconds.
-        self._offset: Optional[float] = None
         # Rows by where they stand; all that are not yet read to their end are in memory,
         # and no others.
         self._to_send: deque[Work] = deque()
@@ -107,9 +88,6 @@ class Run:
         self._problem: Optional[FlowMaestroError] = None
         self._new_failures = 0
         self._look_at = 0.0
-        self._closed_until = 0.0
-        self._failures = 0
-        self._heard_at = time.monotonic()
         self._started = time.monotonic()
         self._progress = Progress()
 
@@ -121,6 +99,8 @@ class Run:
         return self._progress._replace(
             read=self._reader.count,
             running=len(self._running) + len(self._doubtful),
+            requests=self._backend.requests,
+            refused=self._backend.refused,
             seconds=time.monotonic() - self._started,
         )
 
@@ -153,15 +133,11 @@ class Run:
 
     def _begin(self) -> None:
         """See that the workflow is there, and take up what an earlier run has left."""
-        sent = time.time()
-        answer: Any = self._client.with_options(max_retries=3).workflows.get(
-            self._settings.workflow_id
-        )
-        self._offset = clock_offset(answer.get("meta") or {}, sent, time.time())
-        self._count(requests=1)
-        self._heard(self._client.rate_limit)
+        self._backend.begin()
+        now = self._backend.now()
         for entry in self._journal.open_rows():
-            work = Work.left(entry)
+            # Its request may have been on its way until this process began.
+            work = Work.left(entry, now)
             if entry.state == "submitted" and entry.execution_id:
                 self._running[entry.execution_id] = work
             else:
@@ -267,12 +243,12 @@ class Run:
     # One turn of the loop
 
     def _turn(self) -> None:
-        now = self._now()
-        left_today = self._pace.rows_left_today(now)
-        if left_today == 0 and self._day_is_over(self._pace.tomorrow(now)):
+        pace, now = self._backend.pace, self._backend.now()
+        left_today = pace.rows_left_today(now)
+        if left_today == 0 and self._day_is_over(pace.tomorrow(now)):
             return
-        closed = self._closed_until > now
-        allowed = 0 if closed else self._pace.allowed(now)
+        closed_until = self._backend.closed_until
+        allowed = 0 if closed_until > now else pace.allowed(now)
         may_send = bool(self._to_send) and not self._stopping and left_today != 0
         if (self._running or self._doubtful) and now >= self._look_at and allowed:
             self._look()
@@ -287,16 +263,15 @@ class Run:
         if self._running or self._doubtful:
             until.append(self._look_at)
         if may_send and self._free() > 0:
-            until.append(now + self._pace.wait(now))
-        wait = max(min(until, default=now) - now, self._closed_until - now, 0.001)
+            until.append(now + pace.wait(now))
+        wait = max(min(until, default=now) - now, closed_until - now, 0.001)
         if wait > _WORTH_TELLING and may_send and self._free() > 0:
             self._announce(f"requests of the next minute, for {wait:.0f} s")
-        sleep(min(wait, _LONGEST_NAP))
+        sleep(min(wait, LONGEST_NAP))
 
     def _day_is_over(self, seconds: float) -> bool:
         """Stop, or wait for tomorrow where not even a look may go; True after a wait."""
-        now = self._now()
-        used_up = self._pace.day_is_used_up(now)
+        used_up = self._backend.pace.day_is_used_up(self._backend.now())
         may_stop = self._settings.on_day_limit == "stop" and not self._stopping
         if may_stop and (self._to_send or used_up):
             self._stopping = True
@@ -311,9 +286,10 @@ class Run:
             return True
         if self._to_send and not self._stopping:
             self._announce(f"the requests of the next day, for {seconds:.0f} s")
-        if used_up:
-            sleep(min(seconds, _LONGEST_NAP))
-        return used_up
+        nothing_to_look_at = not self._running and not self._doubtful
+        if used_up or nothing_to_look_at:
+            sleep(min(seconds, LONGEST_NAP))
+        return used_up or nothing_to_look_at
 
     def _announce(self, what: str) -> None:
         if self._progress.waiting is None:
@@ -326,37 +302,26 @@ class Run:
         """Submit rows: on disk first, then to the backend, then what came of it to disk."""
         self._progress = self._progress._replace(waiting=None)
         works = [self._to_send.popleft() for _ in range(count)]
-        now = self._now()
+        now = self._backend.now()
+        if not self._running and not self._doubtful:
+            self._look_at = now + self._settings.poll_interval
         for work in works:
             work.submitted_at = now
             self._doubtful[work.key] = work
         aside(lambda: self._journal.write(work.entry("submitting") for work in works))
         tickets = [Ticket(self._settings.workflow_id, work.inputs) for work in works]
         results: list[Optional[Sent]] = [None] * count
-        self._pace.spend(count, now)
-        self._count(requests=count)
-        self._look_at = self._look_at or now + self._settings.poll_interval
         try:
-            send_all(self._client, self._engine, tickets, results)
+            self._backend.send(self._engine, tickets, results)
         finally:
             entries = [
                 self._settle(work, sent) for work, sent in zip(works, results) if sent is not None
             ]
             aside(lambda: self._journal.write(entries))
-        answered = [
-            sent
-            for sent in results
-            if sent is not None and (sent.error is None or sent.error.status_code is not None)
-        ]
-        if any(sent.error is None for sent in answered):
-            self._failures = 0
-        if answered:
-            self._heard(latest_limit(sent.rate_limit for sent in answered))
-        for work, sent in zip(works, results):
-            if sent is not None and sent.error is not None:
-                self._failed(sent.error)
-                if work.failed is not None:
-                    self._give(work, "failed", None, work.failed, None)
+        for work in works:
+            if work.failed is not None:
+                self._give(work, "failed", None, work.failed, None)
+        self._backend.take(results)
 
     def _settle(self, work: Work, sent: Sent) -> Entry:
         """Put a row where its submission has brought it."""
@@ -369,6 +334,7 @@ class Run:
         work.error = sent.error
         work.attempts += fate == "again, counted"
         if fate == "doubt":
+            work.doubtful_since = self._backend.now()
             return work.entry("submitting")
         del self._doubtful[work.key]
         if fate == "failed" or work.attempts >= self._settings.attempts:
@@ -387,24 +353,28 @@ class Run:
         unseen = dict(self._running)
         candidates: list[Candidate] = []
         since = min((work.submitted_at for work in self._doubtful.values()), default=None)
-        oldest = None if since is None else since - self._margin()
-        asked_at = self._now()
-        complete = False
+        oldest = None if since is None else since - self._backend.margin
+        asked_at = self._backend.now()
+        complete, told_as_sent = False, True
         pages = 1 + len(unseen) // _PER_PAGE
         page = 1
         ended: list[dict[str, Any]] = []
         while True:
-            answer: Any = self._ask(partial(self._page, page))
+            answer: Any = self._backend.ask(partial(self._backend.page, page))
             if answer is None:
                 break
             last = None
             for execution in answer["data"]:
                 last = created_at(execution)
-                if unseen.pop(execution["id"], None) is not None:
-                    if execution["status"] in ENDED:
-                        ended.append(execution)
-                elif oldest is not None and not self._is_known(execution["id"]):
-                    candidates.append(candidate_of(execution))
+                unseen.pop(execution["id"], None)
+                if execution["status"] in ENDED and execution["id"] in self._running:
+                    ended.append(execution)
+                if oldest is not None:
+                    known = self._inputs_of(execution["id"])
+                    if known is None:
+                        candidates.append(candidate_of(execution))
+                    elif candidate_of(execution).fingerprint != known:
+                        told_as_sent = False
             seen_all = not unseen or page >= pages
             complete = (
                 not answer["pagination"]["has_more"]
@@ -416,36 +386,28 @@ class Run:
             page += 1
         if answer is not None:
             for execution_id in list(unseen)[:_SINGLES]:
-                single: Any = self._ask(partial(self._single, execution_id))
+                single: Any = self._backend.ask(partial(self._backend.single, execution_id))
                 if single is None:
                     break
-                if single["data"]["status"] in ENDED:
+                if single["data"]["status"] in (*ENDED, "unknown"):
                     ended.append(single["data"])
         self._end(ended)
         if complete and oldest is not None:
+            if not told_as_sent:
+                # The backend changes inputs: then they say nothing of whose they are.
+                candidates = [one._replace(fingerprint=None) for one in candidates]
             self._reconcile(candidates, asked_at)
-        now = self._now()
+        now = self._backend.now()
         interval = self._settings.poll_interval
         if self._to_send and self._free() > 0 and not self._stopping:
-            interval = max(interval, _LOOK_SHARE * self._pace.spacing(now))
-        self._look_at = now + min(interval, _LONGEST_PAUSE)
+            interval = max(interval, _LOOK_SHARE * self._backend.pace.spacing(now))
+        self._look_at = now + min(interval, _LONGEST_INTERVAL)
 
-    def _page(self, number: int) -> Any:
-        return self._client.executions.list(
-            workflow_id=self._settings.workflow_id, page=number, per_page=_PER_PAGE
-        )
-
-    def _single(self, execution_id: str) -> Any:
-        try:
-            return self._client.executions.get(execution_id)
-        except NotFoundError:
-            problem = f"its execution {execution_id} is gone"
-            gone = {"id": execution_id, "status": "unknown", "outputs": None, "error": problem}
-            self._end([gone])
-            return {"data": {"status": "gone"}}
-
-    def _is_known(self, execution_id: str) -> bool:
-        return execution_id in self._running or self._journal.has_execution(execution_id)
+    def _inputs_of(self, execution_id: str) -> Optional[str]:
+        """Give the fingerprint of the inputs of an execution that is a row's, else None."""
+        if execution_id in self._running:
+            return self._running[execution_id].fingerprint
+        return self._journal.inputs_of(execution_id)
 
     def _end(self, executions: list[dict[str, Any]]) -> None:
         """Write down executions that are over, and give their outcomes."""
@@ -466,17 +428,14 @@ class Run:
 
     # Rows of which nobody knows whether they were submitted
 
-    def _margin(self) -> float:
-        return _MARGIN if self._offset is not None else _BLIND_MARGIN
-
     def _reconcile(self, candidates: list[Candidate], asked_at: float) -> None:
         """Find the executions of rows whose submission was cut."""
         doubts = [
             Doubt(
                 key,
                 work.fingerprint,
-                work.submitted_at - self._margin(),
-                asked_at >= work.submitted_at + self._settings.settle,
+                work.submitted_at - self._backend.margin,
+                asked_at >= work.doubtful_since + self._settings.settle,
             )
             for key, work in self._doubtful.items()
         ]
@@ -504,64 +463,6 @@ class Run:
             aside(lambda: self._journal.write(entries))
         for work, entry in over:
             self._give(work, entry.state, None, entry.error, None)
-
-    # Asking, with what can go wrong
-
-    def _ask(self, call: Callable[[], T]) -> Optional[T]:
-        """Ask the backend; None where it could not answer, and is to be asked later."""
-        while True:
-            now = self._now()
-            wait = self._pace.wait(now)
-            if wait <= 0:
-                break
-            if wait > _LONGEST_PAUSE or self._leaving:
-                return None
-            sleep(min(wait, _LONGEST_NAP))
-        self._pace.spend(1, now)
-        self._count(requests=1)
-        try:
-            answer = call()
-        except FlowMaestroError as error:
-            if error.status_code is not None:
-                self._heard(self._client.rate_limit)
-            self._failed(error)
-            return None
-        self._failures = 0
-        self._heard(self._client.rate_limit)
-        return answer
-
-    def _heard(self, limit: Optional[RateLimit]) -> None:
-        """Take what an answer said of the limits."""
-        self._pace.heard(limit, self._now())
-        self._heard_at = time.monotonic()
-
-    def _failed(self, error: FlowMaestroError) -> None:
-        """Take an error: wait a little, or give up."""
-        now = self._now()
-        if isinstance(error, (AuthenticationError, AuthorizationError, NotFoundError)):
-            raise error
-        if isinstance(error, RateLimitError):
-            self._count(refused=1)
-            by_day = (error.details or {}).get("window") == "day"
-            self._pace.refused(error.retry_after, now, by_day=by_day)
-            return
-        status = error.status_code
-        if isinstance(error, ValidationError) or (status and status < 500 and status != 408):
-            return
-        silent = time.monotonic() - self._heard_at
-        if error.status_code is None and silent > self._settings.patience:
-            raise error
-        if self._closed_until > now:
-            # One of several that failed together.
-            return
-        self._failures += 1
-        pause = min(0.25 * 2.0**self._failures, _LONGEST_PAUSE) * random.uniform(0.5, 1.0)
-        self._closed_until = now + pause
-        logger.warning("%s; going on in %.1f s", error, pause)
-
-    def _now(self) -> float:
-        """The backend's time, in seconds since 1970."""
-        return time.time() + (self._offset or 0.0)
 
     def _count(self, **counts: int) -> None:
         progress = self._progress

@@ -1,0 +1,184 @@
+"""The backend as a batch sees it: asked at its pace, and waited for when it fails."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Awaitable, Sequence
+from typing import Any, Callable, Optional, TypeVar
+
+from flowmaestro import (
+    AsyncFlowMaestroClient,
+    AuthenticationError,
+    AuthorizationError,
+    FlowMaestroError,
+    NotFoundError,
+    RateLimit,
+    RateLimitError,
+    ValidationError,
+)
+
+from ..clock import clock_offset
+from ..pace import Pace
+from ..sending import Engine, Sent, Ticket
+from ..settings import Settings
+from ..work import latest_limit
+from .compat import send_all, sleep
+
+__all__ = ["LONGEST_NAP", "AsyncBackend"]
+
+logger = logging.getLogger("flowmaestro.batch")
+
+T = TypeVar("T")
+
+# Executions on a page: as many as the backend gives.
+_PER_PAGE = 100
+
+# Seconds of one sleep: a longer wait is cut in pieces, so that a stop is noticed.
+LONGEST_NAP = 0.5
+
+# Seconds between two tries of a backend that fails.
+_LONGEST_PAUSE = 60.0
+
+# Seconds before a submission in which its execution may seem to have been made, by clocks
+# that were compared; without a comparison, a minute.
+_MARGIN, _BLIND_MARGIN = 2.0, 60.0
+
+
+class AsyncBackend:
+    """Asks, counts, and keeps the pace.
+
+    Attributes:
+        pace: When the next request may go.
+        closed_until: Until when the backend is left alone, as it fails.
+        margin: Seconds by which the two clocks may differ in what is told of executions.
+        requests: Requests sent.
+        refused: Of these, how many were answered with 429.
+    """
+
+    def __init__(self, client: AsyncFlowMaestroClient, settings: Settings) -> None:
+        self._client = client.with_options(max_retries=0)
+        self._settings = settings
+        # The backend's clock less ours, in seconds.
+        self._offset = 0.0
+        self._failures = 0
+        self._silent_since: Optional[float] = None
+        self.pace = Pace()
+        self.closed_until = 0.0
+        self.margin = _BLIND_MARGIN
+        self.requests = 0
+        self.refused = 0
+
+    def now(self) -> float:
+        """The backend's time, in seconds since 1970."""
+        return time.time() + self._offset
+
+    async def begin(self) -> None:
+        """See that the workflow is there, and compare the clocks."""
+        client = self._client.with_options(max_retries=3)
+        sent = time.time()
+        answer: Any = await client.workflows.get(self._settings.workflow_id)
+        received = time.time()
+        offset = clock_offset(answer.get("meta") or {}, sent, received)
+        if offset is not None:
+            self._offset, self.margin = offset, _MARGIN + received - sent
+        self.requests += 1
+        self._heard(self._client.rate_limit)
+
+    async def page(self, number: int) -> Any:
+        """Get a page of the workflow's executions, the newest first."""
+        return await self._client.executions.list(
+            workflow_id=self._settings.workflow_id, page=number, per_page=_PER_PAGE
+        )
+
+    async def single(self, execution_id: str) -> Any:
+        """Get one execution; one that is gone is unknown."""
+        try:
+            return await self._client.executions.get(execution_id)
+        except NotFoundError:
+            problem = f"its execution {execution_id} is gone"
+            gone = {"id": execution_id, "status": "unknown", "outputs": None, "error": problem}
+            return {"data": gone}
+
+    async def ask(self, call: Callable[[], Awaitable[T]]) -> Optional[T]:
+        """Ask when it is time; None where there is no answer, and to be asked later."""
+        while True:
+            now = self.now()
+            wait = self.pace.wait(now)
+            if wait <= 0:
+                break
+            if wait > _LONGEST_PAUSE:
+                return None
+            await sleep(min(wait, LONGEST_NAP))
+        self.pace.spend(1, now)
+        self.requests += 1
+        try:
+            answer = await call()
+        except FlowMaestroError as error:
+            if error.status_code is not None:
+                self._heard(self._client.rate_limit)
+            self._failed(error)
+            return None
+        self._failures = 0
+        self._heard(self._client.rate_limit)
+        return answer
+
+    async def send(
+        self, engine: Optional[Engine], tickets: Sequence[Ticket], results: list[Optional[Sent]]
+    ) -> None:
+        """Submit rows, here or by an engine; what came of each is put where its ticket is."""
+        self.pace.spend(len(tickets), self.now())
+        self.requests += len(tickets)
+        await send_all(self._client, engine, tickets, results)
+
+    def take(self, results: Sequence[Optional[Sent]]) -> None:
+        """Learn from what came of submissions.
+
+        Raises:
+            FlowMaestroError: One that ends the run: of the key, of the workflow, or of a
+                backend that has been away for too long.
+        """
+        told = [sent for sent in results if sent is not None]
+        failed = [sent.error for sent in told if sent.error is not None]
+        if len(failed) < len(told):
+            self._failures = 0
+        if len(failed) < len(told) or any(error.status_code is not None for error in failed):
+            self._heard(latest_limit(sent.rate_limit for sent in told))
+        for error in failed:
+            self._failed(error)
+
+    def _heard(self, limit: Optional[RateLimit]) -> None:
+        self.pace.heard(limit, self.now())
+        self._silent_since = None
+
+    def _failed(self, error: FlowMaestroError) -> None:
+        """Take an error: wait a little, or give up."""
+        now = self.now()
+        if isinstance(error, (AuthenticationError, AuthorizationError, NotFoundError)):
+            raise error
+        if isinstance(error, RateLimitError):
+            self.refused += 1
+            by_day = (error.details or {}).get("window") == "day"
+            self.pace.refused(error.retry_after, now, by_day=by_day)
+            return
+        status = error.status_code
+        if isinstance(error, ValidationError) or (status and status < 500 and status != 408):
+            return
+        if status is None:
+            self._check_patience(error)
+        if self.closed_until > now:
+            # One of several that failed together.
+            return
+        self._failures += 1
+        pause = min(0.25 * 2.0**self._failures, _LONGEST_PAUSE) * random.uniform(0.5, 1.0)
+        self.closed_until = now + pause
+        logger.warning("%s; going on in %.1f s", error, pause)
+
+    def _check_patience(self, error: FlowMaestroError) -> None:
+        """Give up on a backend that has not answered for too long."""
+        now = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+        elif now - self._silent_since > self._settings.patience:
+            raise error
