@@ -69,9 +69,12 @@ def tests(session: nox.Session) -> None:
     cover = []
     if session.python == NEWEST:
         cover = ["--cov", "--cov-report=term", "--cov-fail-under=95"]
-    # The examples have a session of their own; what takes long runs at both ends.
-    ends = session.python in (OLDEST, NEWEST)
-    marks = "not install" if ends else "not install and not slow"
+    # The examples have a session of their own; what is slow runs at both ends.
+    marks = "not install and not slow and not long"
+    if session.python == OLDEST:
+        marks = "not install and not long"
+    elif session.python == NEWEST:
+        marks = "not install"
     # More workers than processors: most tests wait more than they compute.
     chosen = ["-m", marks, "--ignore=tests/examples", "-n", "6"]
     arguments = session.posargs or [*chosen, *cover]

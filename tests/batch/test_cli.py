@@ -16,6 +16,8 @@ from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 from tests.receiver import until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server():

@@ -19,7 +19,7 @@ from tests.conftest import KEY
 
 distributed = pytest.importorskip("distributed", reason="Dask's releases of today need Python 3.10")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
 
 
 @pytest.fixture

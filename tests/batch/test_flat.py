@@ -48,7 +48,7 @@ def peak_of(rows, journal, **options):
     return peak
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("options", [{}, {"ordered": True}, {"key": "n"}])
 def test_memory_does_not_grow_with_the_rows(tmp_path, options):
     small = peak_of(500, tmp_path / "small.sqlite", **options)

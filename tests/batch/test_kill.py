@@ -19,6 +19,8 @@ from flowmaestro_batch.journal import Journal
 from flowmaestro_local import LocalServer
 from tests.receiver import until
 
+pytestmark = pytest.mark.slow
+
 ROWS, RESTARTS = 2_000, 100
 
 
@@ -46,7 +48,7 @@ def posts(server):
     return sum(request.method == "POST" for request in server.requests)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_a_hundred_kills_and_every_row_ran_exactly_once(tmp_path):
     journal = tmp_path / "batch.sqlite"

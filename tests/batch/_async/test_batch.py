@@ -28,10 +28,13 @@ from flowmaestro_batch.journal import Entry, Journal
 from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 
-pytestmark = pytest.mark.anyio  # async only
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.anyio,  # async only
+]
 
 
-@pytest.fixture(params=["wire", pytest.param("documented", marks=pytest.mark.slow)])
+@pytest.fixture(params=["wire", pytest.param("documented", marks=pytest.mark.long)])
 def server(request):
     server = LocalServer(dialect=request.param)
 
@@ -354,6 +357,16 @@ async def test_where_the_backend_changes_inputs_nobody_can_tell(journal):
     assert [one.status for one in outcomes] == ["completed", "completed", "unknown"]
     assert "does not tell the inputs" in outcomes[2].error
     assert len(backend.newest) == 3
+
+
+async def test_an_execution_that_is_listed_twice_ends_once(journal):
+    def submit(backend, inputs):
+        answer = backend.take(inputs)
+        backend.newest.insert(0, backend.newest[0])
+        return answer
+
+    outcomes = await outcomes_on(Backend(submit), journal, numbers(3))
+    assert [one.status for one in outcomes] == 3 * ["completed"]
 
 
 def leave_submitting(journal, *rows):

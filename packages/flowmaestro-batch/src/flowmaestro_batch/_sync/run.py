@@ -366,8 +366,9 @@ class Run:
             last = None
             for execution in answer["data"]:
                 last = created_at(execution)
-                unseen.pop(execution["id"], None)
-                if execution["status"] in ENDED and execution["id"] in self._running:
+                # An execution comes twice where others were made between two pages.
+                ours = unseen.pop(execution["id"], None) is not None
+                if ours and execution["status"] in ENDED:
                     ended.append(execution)
                 if oldest is not None:
                     known = self._inputs_of(execution["id"])
