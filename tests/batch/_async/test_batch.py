@@ -283,12 +283,56 @@ async def test_a_submission_whose_answer_is_lost_is_found_and_not_repeated(serve
     assert ran(server) == list(range(20))
 
 
-async def test_a_row_that_the_backend_never_takes_fails_at_last(server, journal):
-    server.faults.add("status", "POST */execute", status=500, times=1_000)
-    async with batch_on(server, journal, attempts=2, settle=0.05) as batch:
-        outcomes = await all_of(batch.run(numbers(2), key="n"))
-    assert [one.status for one in outcomes] == ["failed", "failed"]
-    assert "HTTP 500" in outcomes[0].error
+async def test_an_outage_fails_no_row(server, journal):
+    server.faults.add("status", "POST */execute", status=503, times=20)
+    server.faults.add("status", "POST */execute", status=500, times=10)
+    async with batch_on(server, journal, attempts=1, settle=0.05) as batch:
+        outcomes = await all_of(batch.run(numbers(10), key="n"))
+    assert [one.status for one in outcomes] == 10 * ["completed"]
+    assert ran(server) == list(range(10))
+
+
+async def test_an_outage_that_does_not_end_is_given_up_and_nothing_is_lost(server, journal):
+    fault = server.faults.add("status", "POST */execute", status=502, times=None)
+    async with batch_on(server, journal, patience=0.5, settle=0.05) as batch:
+        with pytest.raises(flowmaestro.ServerError, match="HTTP 502"):
+            await all_of(batch.run(numbers(10), key="n"))
+        assert fault.used > 10
+        server.faults.clear()
+        outcomes = await all_of(batch.run(numbers(10), key="n"))
+    assert [one.status for one in outcomes] == 10 * ["completed"]
+    assert ran(server) == list(range(10))
+
+
+@pytest.mark.parametrize("code", ["internal_error", "execution_failed"])
+async def test_a_row_that_the_backend_does_not_take_fails_at_last(journal, code):
+    def submit(backend, inputs):
+        if inputs["n"] != 1:
+            return backend.take(inputs)
+        tried.append(inputs)
+        return httpx.Response(500, json={"error": {"code": code, "message": "m"}})
+
+    tried = []
+    options = {"attempts": 3, "settle": 0.05, "concurrency": 1}
+    if code == "internal_error":
+        # Others are taken at the same time, so that it is this row's fault.
+        options["concurrency"] = 5
+    outcomes = await outcomes_on(Backend(submit), journal, numbers(20), **options)
+    statuses = {one.number - 1: one.status for one in outcomes}
+    assert statuses.pop(1) == "failed"
+    assert set(statuses.values()) == {"completed"}
+    assert f"[{code}] m" in outcomes[1].error
+    assert len(tried) == 3
+
+
+async def test_a_look_that_is_refused_for_good_ends_the_run(server, journal):
+    server.faults.add("status", "GET */executions", status=400, times=None)
+    async with batch_on(server, journal) as batch:
+        with pytest.raises(flowmaestro.ValidationError):
+            await all_of(batch.run(numbers(3), key="n"))
+        server.faults.clear()
+        assert len(await all_of(batch.run(numbers(3), key="n"))) == 3
+    assert ran(server) == [0, 1, 2]
 
 
 async def test_a_row_that_was_cut_off_and_has_arrived_is_adopted(server, journal):

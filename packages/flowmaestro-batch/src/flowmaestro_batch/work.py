@@ -12,14 +12,16 @@ from flowmaestro import (
     FlowMaestroError,
     NotFoundError,
     RateLimit,
-    RateLimitError,
     ValidationError,
 )
 
 from .journal import Entry
 from .rows import Row
 
-__all__ = ["Work", "fate_of", "latest_limit"]
+__all__ = ["Work", "fate_of", "is_passing", "latest_limit"]
+
+# The backend's word for a row that it could not start.
+_NOT_STARTED = "execution_failed"
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Work:
         earlier: What the journal had of it at the start.
         submitted_at: When its last request left, by the backend's clock.
         doubtful_since: Since when no request of it is on its way, by the backend's clock.
+        accepted: How many submissions the backend had taken when this one was last tried.
         attempts: How often the backend failed to take it.
         error: The last error of its submission.
         failed: Why it is given up.
@@ -40,6 +43,7 @@ class Work:
     earlier: Optional[Entry] = None
     submitted_at: float = 0.0
     doubtful_since: float = 0.0
+    accepted: int = 0
     attempts: int = 0
     error: Optional[FlowMaestroError] = None
     failed: Optional[str] = None
@@ -47,7 +51,9 @@ class Work:
     @classmethod
     def left(cls, entry: Entry, now: float) -> Work:
         """Take up a row that an earlier run has left under way."""
-        return cls(None, entry, entry.submitted_at or 0.0, now, entry.attempts)
+        work = cls(None, entry, entry.submitted_at or 0.0, now)
+        work.attempts = entry.attempts
+        return work
 
     @property
     def key(self) -> str:
@@ -65,10 +71,15 @@ class Work:
         assert self.row is not None
         return self.row.inputs
 
-    @property
-    def was_answered(self) -> bool:
-        """True where the backend itself said that it failed."""
-        return self.error is not None and self.error.status_code is not None
+    def is_to_blame(self, accepted: int) -> bool:
+        """True where the backend fails because of this row, and not for all of them.
+
+        Args:
+            accepted: How many submissions it has taken by now.
+        """
+        if self.error is None or (self.error.status_code or 0) < 500:
+            return False
+        return self.error.code == _NOT_STARTED or accepted > self.accepted
 
     def entry(
         self,
@@ -99,21 +110,22 @@ def fate_of(error: FlowMaestroError) -> str:
 
     Returns:
         ``"doubt"`` where it may have been submitted all the same, ``"again"`` where it was
-        not and can be, ``"again, counted"`` where the backend itself failed, ``"failed"``
-        where the backend refuses the row.
+        not and can be, ``"failed"`` where the backend refuses the row.
     """
     if error.outcome_unknown:
         return "doubt"
-    status = error.status_code
     # Those of the key and the workflow end the run, and say nothing of the row.
-    ends_all = (AuthenticationError, AuthorizationError, NotFoundError)
-    if isinstance(error, ValidationError):
-        return "failed"
-    if status is None or isinstance(error, (RateLimitError, *ends_all)):
+    if isinstance(error, (AuthenticationError, AuthorizationError, NotFoundError)):
         return "again"
-    if status >= 500 or status == 408:
-        return "again, counted"
-    return "failed"
+    return "again" if is_passing(error) else "failed"
+
+
+def is_passing(error: FlowMaestroError) -> bool:
+    """True for an error after which the same request may succeed."""
+    if isinstance(error, ValidationError):
+        return False
+    status = error.status_code
+    return status is None or status in (408, 429) or status >= 500
 
 
 def latest_limit(limits: Iterable[Optional[RateLimit]]) -> Optional[RateLimit]:

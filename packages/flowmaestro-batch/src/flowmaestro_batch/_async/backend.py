@@ -16,14 +16,13 @@ from flowmaestro import (
     NotFoundError,
     RateLimit,
     RateLimitError,
-    ValidationError,
 )
 
 from ..clock import clock_offset
 from ..pace import Pace
 from ..sending import Engine, Sent, Ticket
 from ..settings import Settings
-from ..work import latest_limit
+from ..work import is_passing, latest_limit
 from .compat import send_all, sleep
 
 __all__ = ["LONGEST_NAP", "AsyncBackend"]
@@ -46,6 +45,30 @@ _LONGEST_PAUSE = 60.0
 _MARGIN, _BLIND_MARGIN = 2.0, 60.0
 
 
+class _Outage:
+    """How often and since when one kind of request has failed, each time."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._since = 0.0
+
+    def over(self) -> None:
+        """Start anew, after an answer."""
+        self._failures = 0
+
+    def failed(self) -> float:
+        """Count a failure, and give the seconds since the first."""
+        if not self._failures:
+            self._since = time.monotonic()
+        self._failures += 1
+        return time.monotonic() - self._since
+
+    def pause(self) -> float:
+        """The seconds to wait now: more with each failure."""
+        longest: float = min(0.25 * 2.0**self._failures, _LONGEST_PAUSE)
+        return longest * random.uniform(0.5, 1.0)
+
+
 class AsyncBackend:
     """Asks, counts, and keeps the pace.
 
@@ -62,8 +85,8 @@ class AsyncBackend:
         self._settings = settings
         # The backend's clock less ours, in seconds.
         self._offset = 0.0
-        self._failures = 0
-        self._silent_since: Optional[float] = None
+        # Apart, as a backend may tell of executions while it takes none.
+        self._submitting, self._looking = _Outage(), _Outage()
         self.pace = Pace()
         self.closed_until = 0.0
         self.margin = _BLIND_MARGIN
@@ -118,9 +141,11 @@ class AsyncBackend:
         except FlowMaestroError as error:
             if error.status_code is not None:
                 self._heard(self._client.rate_limit)
-            self._failed(error)
+            if not is_passing(error):
+                raise
+            self._failed(error, self._looking)
             return None
-        self._failures = 0
+        self._looking.over()
         self._heard(self._client.rate_limit)
         return answer
 
@@ -142,17 +167,16 @@ class AsyncBackend:
         told = [sent for sent in results if sent is not None]
         failed = [sent.error for sent in told if sent.error is not None]
         if len(failed) < len(told):
-            self._failures = 0
+            self._submitting.over()
         if len(failed) < len(told) or any(error.status_code is not None for error in failed):
             self._heard(latest_limit(sent.rate_limit for sent in told))
         for error in failed:
-            self._failed(error)
+            self._failed(error, self._submitting)
 
     def _heard(self, limit: Optional[RateLimit]) -> None:
         self.pace.heard(limit, self.now())
-        self._silent_since = None
 
-    def _failed(self, error: FlowMaestroError) -> None:
+    def _failed(self, error: FlowMaestroError, outage: _Outage) -> None:
         """Take an error: wait a little, or give up."""
         now = self.now()
         if isinstance(error, (AuthenticationError, AuthorizationError, NotFoundError)):
@@ -162,23 +186,14 @@ class AsyncBackend:
             by_day = (error.details or {}).get("window") == "day"
             self.pace.refused(error.retry_after, now, by_day=by_day)
             return
-        status = error.status_code
-        if isinstance(error, ValidationError) or (status and status < 500 and status != 408):
+        if not is_passing(error):
+            # It says something of a row, and nothing of the backend.
             return
-        if status is None:
-            self._check_patience(error)
         if self.closed_until > now:
             # One of several that failed together.
             return
-        self._failures += 1
-        pause = min(0.25 * 2.0**self._failures, _LONGEST_PAUSE) * random.uniform(0.5, 1.0)
+        if outage.failed() > self._settings.patience:
+            raise error
+        pause = outage.pause()
         self.closed_until = now + pause
         logger.warning("%s; going on in %.1f s", error, pause)
-
-    def _check_patience(self, error: FlowMaestroError) -> None:
-        """Give up on a backend that has not answered for too long."""
-        now = time.monotonic()
-        if self._silent_since is None:
-            self._silent_since = now
-        elif now - self._silent_since > self._settings.patience:
-            raise error

@@ -33,8 +33,9 @@ class AsyncBatch:
         poll_interval: Seconds between two looks at the executions. Where the plan's limit
             would suffer, there are fewer.
         settle: Seconds after which a submission that left no execution has not arrived.
-        patience: Seconds without any answer of the backend's after which to give up.
-        attempts: How often a row is submitted that the backend answers with 5xx.
+        patience: Seconds of a backend that fails, or is away, after which to give up.
+        attempts: How often a row is submitted that the backend answers with 5xx while it
+            takes others.
         on_unknown: What to do with a row of which nobody knows whether it was run:
             ``"report"`` it, or ``"retry"``, and accept that it may be run twice.
         on_day_limit: When the requests of the day are used up: ``"wait"`` for tomorrow, or

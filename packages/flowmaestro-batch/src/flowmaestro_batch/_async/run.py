@@ -86,6 +86,7 @@ class AsyncRun:
         self._stopping = False
         self._problem: Optional[FlowMaestroError] = None
         self._new_failures = 0
+        self._accepted = 0
         self._look_at = 0.0
         self._started = time.monotonic()
         self._progress = Progress()
@@ -305,7 +306,7 @@ class AsyncRun:
         if not self._running and not self._doubtful:
             self._look_at = now + self._settings.poll_interval
         for work in works:
-            work.submitted_at = now
+            work.submitted_at, work.accepted = now, self._accepted
             self._doubtful[work.key] = work
         await aside(lambda: self._journal.write(work.entry("submitting") for work in works))
         tickets = [Ticket(self._settings.workflow_id, work.inputs) for work in works]
@@ -313,6 +314,9 @@ class AsyncRun:
         try:
             await self._backend.send(self._engine, tickets, results)
         finally:
+            self._accepted += sum(
+                sent is not None and sent.execution_id is not None for sent in results
+            )
             entries = [
                 self._settle(work, sent) for work, sent in zip(works, results) if sent is not None
             ]
@@ -331,11 +335,11 @@ class AsyncRun:
         assert sent.error is not None
         fate = fate_of(sent.error)
         work.error = sent.error
-        work.attempts += fate == "again, counted"
         if fate == "doubt":
             work.doubtful_since = self._backend.now()
             return work.entry("submitting")
         del self._doubtful[work.key]
+        work.attempts += work.is_to_blame(self._accepted)
         if fate == "failed" or work.attempts >= self._settings.attempts:
             work.failed = str(sent.error)
             return work.entry("failed", error=work.failed)
@@ -448,12 +452,14 @@ class AsyncRun:
                 logger.info("row %r was submitted as %s", key, verdict.execution_id)
                 self._running[verdict.execution_id] = work
                 entries.append(work.entry("submitted", verdict.execution_id))
-            elif not again:
+                continue
+            if not again:
                 over.append((work, work.entry("unknown", error=verdict.problem)))
-            elif work.was_answered and work.attempts + 1 >= self._settings.attempts:
+                continue
+            work.attempts += work.is_to_blame(self._accepted)
+            if work.attempts >= self._settings.attempts:
                 over.append((work, work.entry("failed", error=str(work.error))))
             else:
-                work.attempts += work.was_answered
                 work.error = None
                 entries.append(work.entry("queued"))
                 if work.row is not None:
