@@ -76,7 +76,7 @@ def tests(session: nox.Session) -> None:
     elif session.python == NEWEST:
         marks = "not install"
     # More workers than processors: most tests wait more than they compute.
-    chosen = ["-m", marks, "--ignore=tests/examples", "-n", "6"]
+    chosen = ["-m", marks, "--ignore=tests/examples", "-n", "6", "--maxschedchunk", "1"]
     arguments = session.posargs or [*chosen, *cover]
     session.run("pytest", *arguments)
 

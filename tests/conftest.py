@@ -25,6 +25,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seed", type=int, default=7, help="seed of the chaos suite's faults")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no worker is busy with it after all others.
+
+    That is what has more time than other tests; each is put beside a short one, as workers
+    take tests by twos.
+    """
+
+    def seconds(item: pytest.Item) -> float:
+        marker = item.get_closest_marker("timeout")
+        return float(marker.args[0]) if marker else 0.0
+
+    longest = sorted((item for item in items if seconds(item) > 60), key=seconds, reverse=True)
+    others = [item for item in items if seconds(item) <= 60]
+    first = [item for pair in zip(longest, others) for item in pair]
+    items[:] = first + longest[len(others) :] + others[len(longest) :]
+
+
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -100,41 +101,50 @@ def test_an_unknown_workflow_is_told(arguments, capsys):
     assert "error: [resource_not_found]" in capsys.readouterr().err
 
 
-def start(line, **options):
-    program = [sys.executable, "-m", "flowmaestro_batch", *line]
-    return subprocess.Popen(program, **options)
-
-
-@pytest.mark.timeout(40)
-def test_where_there_is_no_terminal_lines_tell_how_far_it_is(arguments):
+def test_where_there_is_no_terminal_lines_tell_how_far_it_is(arguments, capsys):
     line = arguments([str(number) for number in range(8)], "--concurrency", "1", seconds=0.8)
-    _, told = start(line, stderr=subprocess.PIPE, text=True).communicate(timeout=30)
+    assert main(line) == 0
+    told = capsys.readouterr().err
     assert "/8 done, 0 failed, 1 running, " in told
     assert " rows/s, ETA 0:00:" in told
     assert "8 rows: 8 completed" in told.splitlines()[-1]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-@pytest.mark.timeout(40)
-def test_on_a_terminal_there_is_a_bar(arguments):
+def test_on_a_terminal_there_is_a_bar(arguments, monkeypatch):
     import pty
 
     ours, theirs = pty.openpty()
-    line = arguments([str(number) for number in range(4)], seconds=1.0)
-    process = start(line, stderr=theirs, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"})
-    os.close(theirs)
     told = b""
-    try:
-        while piece := os.read(ours, 65536):
-            told += piece
-    except OSError:
-        # The other end is closed.
-        pass
+
+    def read():
+        nonlocal told
+        try:
+            while piece := os.read(ours, 65536):
+                told += piece
+        except OSError:
+            # The other end is closed.
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    line = arguments([str(number) for number in range(4)], seconds=1.0)
+    with open(theirs, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        status = main(line)
+    reader.join(10)
     os.close(ours)
-    assert process.wait(20) == 0
+    assert status == 0
     assert "\u2501".encode() in told
     assert b"4 running" in told
     assert b"4 rows: 4 completed" in told
+
+
+def start(line, **options):
+    program = [sys.executable, "-m", "flowmaestro_batch", *line]
+    return subprocess.Popen(program, **options)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
