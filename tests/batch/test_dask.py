@@ -41,7 +41,7 @@ def dask(tmp_path):
         n_workers=3,
         threads_per_worker=2,
         processes=True,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",
         local_directory=str(tmp_path),
     ) as cluster:
         with distributed.Client(cluster) as client:
@@ -120,7 +120,7 @@ def test_a_ticket_is_not_begun_twice_nor_by_a_process_that_is_another(dask, serv
 def test_a_cluster_without_workers_is_refused(tmp_path):
     with (
         distributed.LocalCluster(
-            n_workers=0, dashboard_address=None, local_directory=str(tmp_path)
+            n_workers=0, dashboard_address="127.0.0.1:0", local_directory=str(tmp_path)
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

@@ -161,7 +161,7 @@ async def test_a_journal_that_is_in_use_is_refused(server, journal):
         outcomes = batch.run(numbers(3))
         async for _ in outcomes:
             with pytest.raises(JournalInUseError, match=r"batch\.sqlite is in use"):
-                other.run(numbers(3))
+                await all_of(other.run(numbers(3)))
         assert len(await all_of(other.run(numbers(3)))) == 3
 
 
@@ -169,7 +169,14 @@ async def test_a_journal_of_another_workflow_is_refused(server, journal):
     Journal(journal, "wf_other").close()
     async with batch_on(server, journal) as batch:
         with pytest.raises(JournalError, match=r"is of workflow 'wf_other', not of 'wf'"):
-            batch.run(numbers(3))
+            await all_of(batch.run(numbers(3)))
+
+
+async def test_a_run_that_is_never_begun_holds_nothing(server, journal):
+    async with batch_on(server, journal) as batch, batch_on(server, journal) as other:
+        never = batch.run(numbers(3))
+        assert len(await all_of(other.run(numbers(3)))) == 3
+        assert len(await all_of(never)) == 3
 
 
 async def test_changed_inputs_under_an_old_key_are_an_error_that_names_the_row(server, journal):

@@ -160,7 +160,7 @@ def test_a_journal_that_is_in_use_is_refused(server, journal):
         outcomes = batch.run(numbers(3))
         for _ in outcomes:
             with pytest.raises(JournalInUseError, match=r"batch\.sqlite is in use"):
-                other.run(numbers(3))
+                all_of(other.run(numbers(3)))
         assert len(all_of(other.run(numbers(3)))) == 3
 
 
@@ -168,7 +168,14 @@ def test_a_journal_of_another_workflow_is_refused(server, journal):
     Journal(journal, "wf_other").close()
     with batch_on(server, journal) as batch:
         with pytest.raises(JournalError, match=r"is of workflow 'wf_other', not of 'wf'"):
-            batch.run(numbers(3))
+            all_of(batch.run(numbers(3)))
+
+
+def test_a_run_that_is_never_begun_holds_nothing(server, journal):
+    with batch_on(server, journal) as batch, batch_on(server, journal) as other:
+        never = batch.run(numbers(3))
+        assert len(all_of(other.run(numbers(3)))) == 3
+        assert len(all_of(never)) == 3
 
 
 def test_changed_inputs_under_an_old_key_are_an_error_that_names_the_row(server, journal):

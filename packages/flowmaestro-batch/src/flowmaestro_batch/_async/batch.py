@@ -126,8 +126,8 @@ class AsyncBatch:
         Raises:
             RowError: The rows cannot be read, or have no such column.
             TypeError: There are no rows in this.
-            JournalError: The journal is in use, or of another workflow; while iterating: a
-                row's inputs are not those that the journal has under its key.
+            JournalError: While iterating: the journal is in use, or of another workflow, or
+                a row's inputs are not those that it has under the row's key.
             NotFoundError: While iterating: there is no such workflow; nothing was submitted.
             FlowMaestroError: While iterating: the key is not good, or the backend is gone.
 

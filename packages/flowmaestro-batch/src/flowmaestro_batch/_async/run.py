@@ -66,7 +66,6 @@ class AsyncRun:
         ordered: bool,
         engine: Optional[Engine],
     ) -> None:
-        self._journal = Journal(settings.journal, settings.workflow_id)
         self._backend = AsyncBackend(client, settings)
         self._settings = settings
         self._items = items
@@ -111,6 +110,8 @@ class AsyncRun:
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Give an outcome for each row."""
+        # Not before: an iterator that is never begun is not closed either.
+        self._journal = Journal(self._settings.journal, self._settings.workflow_id)
         try:
             await self._begin()
             while True:

@@ -67,7 +67,6 @@ class Run:
         ordered: bool,
         engine: Optional[Engine],
     ) -> None:
-        self._journal = Journal(settings.journal, settings.workflow_id)
         self._backend = Backend(client, settings)
         self._settings = settings
         self._items = items
@@ -112,6 +111,8 @@ class Run:
 
     def outcomes(self) -> Generator[Outcome, None, None]:
         """Give an outcome for each row."""
+        # Not before: an iterator that is never begun is not closed either.
+        self._journal = Journal(self._settings.journal, self._settings.workflow_id)
         try:
             self._begin()
             while True:
