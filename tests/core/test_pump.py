@@ -65,3 +65,32 @@ async def test_a_look_that_takes_long_does_not_hold_bytes_back_for_ever(pump, mo
     monkeypatch.setattr("flowmaestro_core._async.compat._LONGEST_LOOK", 0.1)
     with anyio.fail_after(5):
         assert await pump.next(lambda: 0.01, anyio.sleep_forever) == b"bytes"
+
+
+@pytest.mark.parametrize("left", ["with bytes", "cancelled"])
+async def test_no_look_outlives_the_reading(pump, monkeypatch, left):
+    monkeypatch.setattr("flowmaestro_core._async.compat._LONGEST_LOOK", 0.01)
+    looks = []
+
+    async def look():
+        looks.append("begun")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            looks.append("ended")
+
+    with anyio.move_on_after(5 if left == "with bytes" else 0.05) as scope:
+        await pump.next(lambda: 0.01, look)
+    assert scope.cancelled_caught == (left == "cancelled")
+    assert looks == ["begun", "ended"]
+
+
+async def test_looks_are_repeated_until_one_ends_the_reading(pump):
+    looks = []
+
+    async def look():
+        looks.append(len(looks))
+        return len(looks) == 3
+
+    assert await pump.next(lambda: 0.01, look) is None
+    assert looks == [0, 1, 2]

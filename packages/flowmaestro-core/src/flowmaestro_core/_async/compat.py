@@ -131,6 +131,8 @@ class AsyncPump:
         self._failed = failed
         # The last one: the client was closed while the stream was read.
         self._failures = (*TRANSPORT_FAILURES, anyio.ClosedResourceError)
+        on_asyncio = isinstance(_current_loop(), asyncio.AbstractEventLoop)
+        self._beside = _by_timer if on_asyncio else _by_group
 
     async def read(self) -> Union[bytes, Unanswered]:
         """Give the next bytes; none at the end of the response."""
@@ -153,34 +155,11 @@ class AsyncPump:
         Returns:
             Bytes, none at the end of the response; None when a look ended it.
         """
-        result: Union[bytes, Unanswered, None] = None
-        problem: Optional[Exception] = None
-        looked: Optional[anyio.Event] = None
-
-        async def look_around() -> None:
-            nonlocal problem, looked
-            try:
-                while True:
-                    await anyio.sleep(pause())
-                    looked = anyio.Event()
-                    if await look():
-                        break
-                    looked.set()
-            except Exception as raised:
-                # Raised below, outside of the group, which would wrap it.
-                problem = raised
-            group.cancel_scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(look_around)
-            result = await self.read()
-            if looked is not None:
-                # A connection that is cancelled while it is made may be left open by anyio.
-                with anyio.move_on_after(_LONGEST_LOOK):
-                    await looked.wait()
-            group.cancel_scope.cancel()
-        if problem is not None and result is None:
-            raise problem
+        looks = _Looks(pause, look)
+        result = await self._beside(self.read, looks)
+        if result is None and looks.problem is not None:
+            # Outside of a task group, which would wrap it.
+            raise looks.problem
         return result
 
     async def finish(self) -> None:
@@ -196,6 +175,81 @@ class AsyncPump:
         """Close the response and free its connection."""
         with anyio.CancelScope(shield=True):
             await self._chunks.aclose()
+
+
+class _Looks:
+    """Looks, one after the other, while there is nothing to read."""
+
+    def __init__(self, pause: Callable[[], float], look: Callable[[], Awaitable[bool]]) -> None:
+        self.pause = pause
+        self._look = look
+        self._ended: Optional[anyio.Event] = None
+        self.problem: Optional[Exception] = None
+
+    async def go_on(self, reading: anyio.CancelScope) -> None:
+        """Look, until a look ends the reading."""
+        try:
+            while True:
+                self._ended = anyio.Event()
+                if await self._look():
+                    break
+                self._ended.set()
+                await anyio.sleep(self.pause())
+        except Exception as raised:
+            self.problem = raised
+        reading.cancel()
+
+    async def rest(self) -> None:
+        """Wait a little for a look that is under way.
+
+        A connection that is cancelled while it is made may be left open by anyio.
+        """
+        if self._ended is not None:
+            with anyio.move_on_after(_LONGEST_LOOK):
+                await self._ended.wait()
+
+
+async def _by_timer(read: Callable[[], Awaitable[T]], looks: _Looks) -> Optional[T]:
+    """Read beside looks, which begin by asyncio's own timer.
+
+    Most reads are over before the first look, and a task group costs ten times as much.
+    """
+    loop = asyncio.get_running_loop()
+    task: Optional[asyncio.Task[None]] = None
+
+    def begin() -> None:
+        nonlocal task
+        task = loop.create_task(looks.go_on(reading))
+
+    result: Optional[T] = None
+    with anyio.CancelScope() as reading:
+        timer = loop.call_later(looks.pause(), begin)
+        try:
+            result = await read()
+            await looks.rest()
+        finally:
+            timer.cancel()
+            if task is not None:
+                task.cancel()
+                with anyio.CancelScope(shield=True):
+                    await asyncio.wait([task])
+    return result
+
+
+async def _by_group(read: Callable[[], Awaitable[T]], looks: _Looks) -> Optional[T]:
+    """Read beside looks, in a task group."""
+    result: Optional[T] = None
+
+    async def begin() -> None:
+        await anyio.sleep(looks.pause())
+        await looks.go_on(group.cancel_scope)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(begin)
+        result = await read()
+        await looks.rest()
+        group.cancel_scope.cancel()
+    return result
 
 
 async def _chunks_of(
