@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from typing import Callable, Optional
 
 @contextmanager
 def raw_server(
-    answer: Callable[[socket.socket], None], heads: Optional[list[bytes]] = None
+    answer: Callable[[socket.socket], None],
+    heads: Optional[list[bytes]] = None,
+    tls: Optional[ssl.SSLContext] = None,
 ) -> Iterator[str]:
     """Answers every connection with whatever bytes it is told to, and keeps what was asked."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -19,9 +22,11 @@ def raw_server(
     stopped = threading.Event()
 
     def talk(connection: socket.socket) -> None:
+        connection.settimeout(5)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            connection = tls.wrap_socket(connection, server_side=True)
         with connection:
-            connection.settimeout(5)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 head = connection.recv(65536)
                 if heads is not None:
@@ -41,7 +46,8 @@ def raw_server(
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        scheme = "http" if tls is None else "https"
+        yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         stopped.set()
         thread.join(2)

@@ -20,6 +20,9 @@ _CHECK_PAUSES = (1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 4.0, 8.0, 15.0)
 # are on their way arrive before the end is told.
 GRACE = 0.5
 
+# What has come while the consumer was busy is read before anything is looked at.
+_LEAST_PAUSE = 0.02
+
 # Where there is nothing to look at; clocks of operating systems take no endless wait.
 _LONGEST_PAUSE = 60.0
 
@@ -88,7 +91,7 @@ class Liveness:
         due = self._next_check if self._ending is None else self._ending
         if self._usual_gap is not None:
             due = min(due, self._heard + 2 * self._usual_gap + 0.001)
-        return min(max(due - now, 0.0), _LONGEST_PAUSE)
+        return min(max(due - now, _LEAST_PAUSE), _LONGEST_PAUSE)
 
     def lost(self, now: float) -> Optional[int]:
         """A connection broke or could not be made.

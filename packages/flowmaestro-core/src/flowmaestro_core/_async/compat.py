@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
+from ..reading import LAST_MOMENT
 from ..response import Unanswered
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ __all__ = [
 T = TypeVar("T")
 
 sleep = anyio.sleep
-
-# Seconds for the end of a response after its last event.
-LAST_MOMENT = 0.02
 
 # Pieces that may be left of a chunk of 64 KiB, were each of them one byte.
 _MOST_BUFFERED = 65_536

@@ -5,16 +5,14 @@ Its twin is ``_async/compat.py``, with the same names and meanings.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import queue
-import socket
 import threading
 import time
 import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 
+from ..reading import Ahead, Watched, interrupt, is_interruptible, read_from
 from ..response import Unanswered
 
 if TYPE_CHECKING:
@@ -35,13 +33,6 @@ __all__ = [
 T = TypeVar("T")
 
 sleep = time.sleep
-
-# Seconds for the end of a response after its last event.
-LAST_MOMENT = 0.02
-
-# Chunks that are read ahead of a slow consumer, of up to 64 KiB each: after that the
-# reading waits, and TCP tells the server.
-_READ_AHEAD = 8
 
 
 def settle(result: object) -> None:
@@ -122,9 +113,8 @@ class Limiter:
 class Pump:
     """Brings the bytes of an open response, while something else goes on beside.
 
-    ``read`` reads in the caller's thread. ``next``, which has to look around while it
-    waits, leaves the reading to a thread of its own, started when it is first needed and
-    ended with the pump.
+    ``read`` reads and does nothing else. ``next`` looks around while it waits; the thread
+    that it needs for this is started when it is first called, and ended with the pump.
     """
 
     def __init__(
@@ -137,16 +127,12 @@ class Pump:
         self._failed = failed
         self._closed = closed
         self._chunks = chunks_of(response)
-        # Two queues of the kind that is written in C, one for the chunks and one for the room
-        # that is left: a queue with a bound takes ten times as long.
-        self._ahead: queue.SimpleQueue[Union[bytes, Unanswered]] = queue.SimpleQueue()
-        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._stopped = threading.Event()
-        self._thread: Optional[threading.Thread] = None
+        self._beside: Union[Watched, Ahead, None] = None
+        self._is_closed = False
 
     def read(self) -> Union[bytes, Unanswered]:
         """Give the next bytes; none at the end of the response."""
-        return _read(self._chunks, self._failed)
+        return read_from(self._chunks, self._failed)
 
     def next(
         self, pause: Callable[[], float], look: Callable[[], bool]
@@ -160,61 +146,28 @@ class Pump:
         Returns:
             Bytes, none at the end of the response; None when a look ended it.
         """
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=_read_ahead,
-                args=(self._chunks, self._failed, self._ahead, self._room, self._stopped),
-                name="flowmaestro-stream",
-                daemon=True,
-            )
-            for _ in range(_READ_AHEAD):
-                self._room.put(None)
-            self._thread.start()
-        while True:
-            try:
-                chunk = self._ahead.get(timeout=pause())
-            except queue.Empty:
-                if look():
-                    return None
-            else:
-                self._room.put(None)
-                return chunk
+        beside = self._beside
+        if beside is None:
+            way = Watched if is_interruptible(self._response) else Ahead
+            beside = self._beside = way(self._response, self._chunks, self._failed)
+        return beside.next(pause, look)
 
     def finish(self) -> None:
         """Give the server a moment to end the response, so that its connection is kept."""
-        if self._thread is None:
-            return
-        end = time.monotonic() + LAST_MOMENT
-        chunk: Union[bytes, Unanswered] = b"not the end"
-        with contextlib.suppress(queue.Empty):
-            while chunk and not isinstance(chunk, Unanswered):
-                chunk = self._ahead.get(timeout=max(end - time.monotonic(), 0.0))
-                self._room.put(None)
-            # The thread ends with the response; it may be about to.
-            self._thread.join(LAST_MOMENT)
+        if self._beside is not None:
+            self._beside.finish()
 
     def interrupt(self) -> None:
-        """End a reading that goes on in another thread.
-
-        Closing a socket does not wake a thread that reads from it; shutting it down does.
-        """
-        stream = self._response.extensions.get("network_stream")
-        sock = stream.get_extra_info("socket") if stream is not None else None
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        """End a reading that goes on in another thread."""
+        interrupt(self._response)
 
     def close(self) -> None:
         """Close the response and free its connection."""
-        if self._stopped.is_set():
+        if self._is_closed:
             return
-        self._stopped.set()
-        if self._thread is not None:
-            if self._thread.is_alive():
-                self.interrupt()
-            # The thread may be waiting for room.
-            self._room.put(None)
-            self._thread.join(timeout=2.0)
+        self._is_closed = True
+        if self._beside is not None:
+            self._beside.close()
         self._response.close()
         self._closed()
 
@@ -230,42 +183,6 @@ def chunks_of(response: httpx.Response) -> Iterator[bytes]:
 def discard(response: httpx.Response, chunks: Iterator[bytes]) -> None:
     """Close a response that was not read to its end."""
     response.close()
-
-
-def _read(
-    chunks: Iterator[bytes], failed: Callable[[Exception], Unanswered]
-) -> Union[bytes, Unanswered]:
-    # Only where there are chunks there is httpx: importing this module is cheap.
-    from ..http import TRANSPORT_FAILURES
-
-    try:
-        return next(chunks)
-    except StopIteration:
-        return b""
-    except TRANSPORT_FAILURES as failure:
-        return failed(failure)
-
-
-def _read_ahead(
-    chunks: Iterator[bytes],
-    failed: Callable[[Exception], Unanswered],
-    ahead: queue.SimpleQueue[Union[bytes, Unanswered]],
-    room: queue.SimpleQueue[None],
-    stopped: threading.Event,
-) -> None:
-    """Read until the end. Holds no reference to the pump, which can so be collected."""
-    while True:
-        room.get()
-        if stopped.is_set():
-            return
-        try:
-            chunk = _read(chunks, failed)
-        except Exception as failure:
-            # Nobody would see it here, and the reader would wait for ever.
-            chunk = failed(failure)
-        ahead.put(chunk)
-        if not chunk or isinstance(chunk, Unanswered):
-            return
 
 
 def open_pump(

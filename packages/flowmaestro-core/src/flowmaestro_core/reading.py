@@ -1,0 +1,280 @@
+"""Two ways for threads to read a response while something else goes on beside.
+
+``Watched`` reads in the caller's thread, and another thread looks around when it takes
+long: a chunk costs no change of threads, but the reading must be such that it can be ended
+from outside. ``Ahead`` is for all else: another thread reads, and the caller's looks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import queue
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Callable, Optional, Union
+
+from .response import Unanswered
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["LAST_MOMENT", "Ahead", "Watched", "interrupt", "is_interruptible", "read_from"]
+
+# Seconds for the end of a response after its last event.
+LAST_MOMENT = 0.02
+
+# Chunks that are read ahead of a slow consumer, of up to 64 KiB each: after that the
+# reading waits, and TCP tells the server.
+_READ_AHEAD = 8
+
+# Seconds to wait for a thread that was told to end.
+_LONGEST_END = 2.0
+
+_NAME = "flowmaestro-stream"
+
+Chunk = Union[bytes, Unanswered]
+Failed = Callable[[Exception], Unanswered]
+Pause = Callable[[], float]
+Look = Callable[[], bool]
+
+
+def read_from(chunks: Iterator[bytes], failed: Failed) -> Chunk:
+    """Give the next bytes; none at the end of the response."""
+    # Only where there are chunks there is httpx: importing this module is cheap.
+    from .http import TRANSPORT_FAILURES
+
+    try:
+        return next(chunks)
+    except StopIteration:
+        return b""
+    except TRANSPORT_FAILURES as failure:
+        return failed(failure)
+
+
+def _is_end(chunk: Optional[Chunk]) -> bool:
+    return not chunk or isinstance(chunk, Unanswered)
+
+
+def is_interruptible(response: httpx.Response) -> bool:
+    """Say whether ``interrupt`` ends a reading of this response, and of no other.
+
+    An HTTP/2 connection carries others as well. Windows does not promise to wake a thread
+    that reads from a socket when that is shut down.
+    """
+    version = response.extensions.get("http_version")
+    return sys.platform != "win32" and version == b"HTTP/1.1" and _socket_of(response) is not None
+
+
+def interrupt(response: httpx.Response) -> None:
+    """End a reading that goes on in another thread.
+
+    Closing a socket does not wake a thread that reads from it; shutting it down does. That
+    of TLS is left alone: it would be taken apart while the other thread is in it.
+    """
+    sock = _socket_of(response)
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def _socket_of(response: httpx.Response) -> Optional[socket.socket]:
+    stream = response.extensions.get("network_stream")
+    sock = None if stream is None else stream.get_extra_info("socket")
+    return sock if isinstance(sock, socket.socket) else None
+
+
+class Watched:
+    """Reads in the caller's thread, watched by a thread that looks around."""
+
+    def __init__(self, response: httpx.Response, chunks: Iterator[bytes], failed: Failed) -> None:
+        self._chunks = chunks
+        self._failed = failed
+        self._watch = _Watch(lambda: interrupt(response))
+
+    def next(self, pause: Pause, look: Look) -> Optional[Chunk]:
+        """Give the next bytes, or None when a look ended the reading."""
+        watch = self._watch
+        watch.begin(pause, look)
+        # After Ctrl-C the stream is closed, and no look is waited for.
+        chunk = read_from(self._chunks, self._failed)
+        watch.rest()
+        if not (watch.has_ended and _is_end(chunk)):
+            return chunk
+        if watch.problem is not None:
+            raise watch.problem
+        return None
+
+    def finish(self) -> None:
+        """Read to the end, if it comes at once."""
+        self._watch.begin(lambda: LAST_MOMENT, lambda: True)
+        while not _is_end(read_from(self._chunks, self._failed)):
+            pass
+        self._watch.rest()
+
+    def close(self) -> None:
+        """End the watching."""
+        self._watch.stop()
+
+
+class _Watch:
+    """A timer with a thread, that is set to another time at each reading.
+
+    The caller only notes the time; the thread is woken for an earlier one than it waits for,
+    and sees a later one when it wakes.
+    """
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end = end
+        self._pause: Pause = lambda: math.inf
+        self._look: Look = lambda: False
+        # Held while the thread looks.
+        self._looking = threading.Lock()
+        self._bell = threading.Event()
+        # When to look, and when the thread wakes of itself.
+        self._due = self._wakes = math.inf
+        self._is_stopped = False
+        self.has_ended = False
+        self.problem: Optional[Exception] = None
+        self._thread = threading.Thread(target=self._run, name=_NAME, daemon=True)
+        self._thread.start()
+
+    def begin(self, pause: Pause, look: Look) -> None:
+        """Look after each pause, until it is time to rest."""
+        self._pause, self._look = pause, look
+        due = self._due = time.monotonic() + pause()
+        if due < self._wakes:
+            self._bell.set()
+
+    def rest(self) -> None:
+        """Look no more; one look that is under way is waited for."""
+        with self._looking:
+            self._due = math.inf
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._is_stopped = True
+        self._bell.set()
+        # A look may take long; its thread ends after it. The garbage collector may be here
+        # from any thread.
+        if not self._looking.locked() and self._thread is not threading.current_thread():
+            self._thread.join(_LONGEST_END)
+
+    def _run(self) -> None:
+        while not self._is_stopped:
+            # From here on every `begin` rings, until it is known when to wake.
+            self._wakes = math.inf
+            self._wakes = due = self._due
+            wait = due - time.monotonic()
+            if wait > 0:
+                self._bell.wait(min(wait, threading.TIMEOUT_MAX))
+                self._bell.clear()
+            elif self._is_over():
+                self._end()
+                return
+
+    def _is_over(self) -> bool:
+        """Look, if it is still time for it."""
+        with self._looking:
+            if self._due > time.monotonic():
+                return False
+            try:
+                self.has_ended = self._look()
+            except Exception as raised:
+                # For the caller, when it has stopped reading.
+                self.problem = raised
+                self.has_ended = True
+            self._due = time.monotonic() + self._pause()
+            return self.has_ended
+
+
+class Ahead:
+    """Reads in a thread of its own, some chunks ahead; the caller's thread looks around."""
+
+    def __init__(self, response: httpx.Response, chunks: Iterator[bytes], failed: Failed) -> None:
+        self._response = response
+        # Two queues of the kind that is written in C, one for the chunks and one for the room
+        # that is left: a queue with a bound takes ten times as long.
+        self._ahead: queue.SimpleQueue[Chunk] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(_READ_AHEAD):
+            self._room.put(None)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(
+            target=_read_ahead,
+            args=(chunks, failed, self._ahead, self._room, self._stopped),
+            name=_NAME,
+            daemon=True,
+        )
+        self._thread.start()
+
+    def next(self, pause: Pause, look: Look) -> Optional[Chunk]:
+        """Give the next bytes, or None when a look ended the reading."""
+        while True:
+            chunk = self._take(pause())
+            if chunk is not None:
+                return chunk
+            problem: Optional[Exception] = None
+            try:
+                if not look():
+                    continue
+            except Exception as raised:
+                problem = raised
+            # What came during the look comes before what the look says.
+            chunk = self._take(0.0)
+            if not _is_end(chunk):
+                return chunk
+            if problem is not None:
+                raise problem
+            return None
+
+    def _take(self, within: float) -> Optional[Chunk]:
+        try:
+            chunk = self._ahead.get(timeout=within)
+        except queue.Empty:
+            return None
+        self._room.put(None)
+        return chunk
+
+    def finish(self) -> None:
+        """Read to the end, if it comes at once."""
+        end = time.monotonic() + LAST_MOMENT
+        while not _is_end(self._take(max(end - time.monotonic(), 0.0))):
+            pass
+        # The thread ends with the response; it may be about to.
+        self._thread.join(LAST_MOMENT)
+
+    def close(self) -> None:
+        """End the reading."""
+        self._stopped.set()
+        if self._thread.is_alive():
+            interrupt(self._response)
+        # The thread may be waiting for room.
+        self._room.put(None)
+        if self._thread is not threading.current_thread():
+            self._thread.join(_LONGEST_END)
+
+
+def _read_ahead(
+    chunks: Iterator[bytes],
+    failed: Failed,
+    ahead: queue.SimpleQueue[Chunk],
+    room: queue.SimpleQueue[None],
+    stopped: threading.Event,
+) -> None:
+    """Read until the end. Holds no reference to the pump, which can so be collected."""
+    while True:
+        room.get()
+        if stopped.is_set():
+            return
+        try:
+            chunk = read_from(chunks, failed)
+        except Exception as failure:
+            # Nobody would see it here, and the reader would wait for ever.
+            chunk = failed(failure)
+        ahead.put(chunk)
+        if _is_end(chunk):
+            return
