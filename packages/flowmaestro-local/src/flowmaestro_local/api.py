@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Callable, Optional, cast
 from urllib.parse import urlsplit
 
@@ -35,7 +36,7 @@ from .records import (
     new_id,
     now,
 )
-from .registry import Agent, KnowledgeBase, Registry, Trigger
+from .registry import KnowledgeBase, Registry, Trigger
 from .search import rank
 from .shapes import (
     show_agent,
@@ -48,7 +49,7 @@ from .shapes import (
     show_workflow,
 )
 from .store import Store
-from .streams import EVENT_STREAM_HEADERS, execution_frames, frame, thread_frames
+from .streams import EVENT_STREAM_HEADERS, answer_frames, execution_frames, thread_frames
 
 __all__ = ["Api"]
 
@@ -298,7 +299,8 @@ class Api:
         if agent is None:
             raise not_found("Agent", thread.agent_id, ids_are_uuids=not self.documented)
         if body.get("stream"):
-            return _stream(self._answer_frames(agent, thread, content))
+            begin = partial(self.engine.answer, agent, thread, content)
+            return _stream(answer_frames(begin, self.keepalive, self.stopping))
         timeout_ms = body.get("timeout")
         if not isinstance(timeout_ms, (int, float)) or isinstance(timeout_ms, bool):
             timeout_ms = _LONGEST_ANSWER_MS
@@ -333,19 +335,6 @@ class Api:
                 "tool_calls_count": 0,
             }
         )
-
-    async def _answer_frames(
-        self, agent: Agent, thread: ThreadRecord, content: str
-    ) -> AsyncIterator[bytes]:
-        told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        await self.engine.answer(agent, thread, content, told.put_nowait)
-        number = 0
-        while True:
-            event = await told.get()
-            number += 1
-            yield frame(event["type"], event, number)
-            if event["type"] in ("message:completed", "message:failed"):
-                return
 
     async def thread_events(self, request: Request, body: dict[str, Any]) -> Response:
         thread = self._find("Thread", self.store.threads, request)

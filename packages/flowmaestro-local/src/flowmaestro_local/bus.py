@@ -30,6 +30,15 @@ class Subscription:
         self.queue: asyncio.Queue[Told] = asyncio.Queue(_LAG)
         self.is_cut = False
 
+    def put(self, told: Told) -> None:
+        """Leave an event for the reader; one that lags too far behind gets no more."""
+        if self.is_cut:
+            return
+        try:
+            self.queue.put_nowait(told)
+        except asyncio.QueueFull:
+            self.is_cut = True
+
 
 class Bus:
     """Topics, each an execution or a thread. Used in the server's own thread only."""
@@ -53,10 +62,7 @@ class Bus:
             _, quietest = self._kept.popitem(last=False)
             self._kept_count -= len(quietest)
         for subscription in self._subscriptions.get(topic, ()):
-            try:
-                subscription.queue.put_nowait(told)
-            except asyncio.QueueFull:
-                subscription.is_cut = True
+            subscription.put(told)
 
     def since(self, topic: str, number: int) -> list[Told]:
         """Give the events of a topic after one that a reader has."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
-from collections.abc import AsyncIterator
-from typing import Any, Optional
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, Callable, Optional
 
-from .bus import Bus, Subscription
+from .bus import Bus, Subscription, Told
 from .records import TERMINAL, ExecutionRecord
 
-__all__ = ["EVENT_STREAM_HEADERS", "execution_frames", "thread_frames"]
+__all__ = ["EVENT_STREAM_HEADERS", "answer_frames", "execution_frames", "thread_frames"]
 
 EVENT_STREAM_HEADERS = {
     "cache-control": "no-cache",
@@ -102,6 +103,30 @@ async def thread_frames(
                 yield frame(told.event["type"], told.event, told.number)
     finally:
         bus.unsubscribe(thread_id, subscription)
+
+
+async def answer_frames(
+    begin: Callable[[Callable[[dict[str, Any]], None]], Awaitable[object]],
+    keepalive: float,
+    stopping: asyncio.Event,
+) -> AsyncIterator[bytes]:
+    """Tell the answer to one message, as the agent makes it.
+
+    Args:
+        begin: Posts the message; given what is to be called with each event.
+        keepalive: Seconds between two comments.
+        stopping: Set when the server stops.
+    """
+    subscription = Subscription()
+    numbers = itertools.count(1)
+    await begin(lambda event: subscription.put(Told(next(numbers), event)))
+    async for told in _live(subscription, keepalive, stopping):
+        if told is None:
+            yield b": keepalive\n\n"
+            continue
+        yield frame(told.event["type"], told.event, told.number)
+        if told.event["type"] in ("message:completed", "message:failed"):
+            return
 
 
 async def _live(

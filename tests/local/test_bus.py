@@ -1,0 +1,44 @@
+"""Readers that are too slow for what they follow: they are cut, and can go on where they were."""
+
+from __future__ import annotations
+
+import asyncio
+
+from flowmaestro_local import bus as module
+from flowmaestro_local.bus import Bus
+from flowmaestro_local.streams import answer_frames
+
+
+def test_a_reader_that_lags_too_far_is_cut_where_it_is_and_can_go_on_from_there(monkeypatch):
+    monkeypatch.setattr(module, "_LAG", 3)
+
+    async def main():
+        bus = Bus()
+        slow = bus.subscribe("topic")
+        for number in range(5):
+            bus.publish("topic", {"number": number})
+        assert slow.is_cut
+        read = [slow.queue.get_nowait().number]
+        # There is room again; what came meanwhile would leave a gap before it.
+        bus.publish("topic", {"number": 5})
+        while not slow.queue.empty():
+            read.append(slow.queue.get_nowait().number)
+        assert read == [1, 2, 3]
+        assert [told.number for told in bus.since("topic", read[-1])] == [4, 5, 6]
+
+    asyncio.run(main())
+
+
+def test_the_answer_of_an_agent_does_not_pile_up_before_a_reader_that_does_not_read(monkeypatch):
+    monkeypatch.setattr(module, "_LAG", 3)
+
+    async def main():
+        async def begin(tell):
+            for number in range(1_000):
+                tell({"type": "message:token", "token": str(number)})
+
+        frames = answer_frames(begin, keepalive=30.0, stopping=asyncio.Event())
+        return [frame async for frame in frames]
+
+    frames = asyncio.run(main())
+    assert [frame.partition(b"\n")[0] for frame in frames] == [b"id: 1", b"id: 2", b"id: 3"]
