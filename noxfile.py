@@ -10,7 +10,9 @@ import nox
 nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["lint", "types", "tests", "install", "examples"]
 nox.options.reuse_existing_virtualenvs = True
+# A Python that is not installed is skipped, and not fetched.
 nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
 
 PYTHONS = ["3.9", "3.10", "3.11", "3.12", "3.13", "3.14"]
 OLDEST, NEWEST = "3.9", "3.13"
