@@ -115,6 +115,33 @@ def test_a_ticket_is_not_begun_twice_nor_by_a_process_that_is_another(dask, serv
         with pytest.raises(BatchError, match="started again"):
             module._send_once(name, process, "engine", make, ticket)
     assert len(server.executions) == 1
+    module._clients.pop("engine").close()
+
+
+def test_a_process_remembers_a_bounded_number_of_tickets_and_clients(server, monkeypatch):
+    from flowmaestro_batch import dask as module
+
+    monkeypatch.setattr(module, "_MOST_BEGUN", 5)
+    monkeypatch.setattr(module, "_MOST_CLIENTS", 2)
+    monkeypatch.setattr(module, "_begun", {})
+    monkeypatch.setattr(module, "_clients", {})
+    made = []
+
+    def make():
+        made.append(FlowMaestroClient(KEY, server.url))
+        return made[-1]
+
+    for number in range(9):
+        ticket = Ticket("wf", {"n": number})
+        module._send_once(
+            f"ticket-{number}", module._PROCESS, f"engine-{number // 3}", make, ticket
+        )
+    assert len(server.executions) == 9
+    assert len(made) == 3
+    assert list(module._begun) == [f"ticket-{number}" for number in range(4, 9)]
+    assert list(module._clients) == ["engine-1", "engine-2"]
+    for client in made:
+        client.close()
 
 
 def test_a_cluster_without_workers_is_refused(tmp_path):

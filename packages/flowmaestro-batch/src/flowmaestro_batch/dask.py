@@ -19,11 +19,16 @@ __all__ = ["DaskEngine"]
 # Seconds between two looks at which workers are there.
 _LOOK_SECONDS = 0.5
 
-# Of a worker's process: who it is, its client, and the tickets that it has begun.
+# Of a worker's process: who it is, its clients by engine, and the tickets that it has begun.
 _PROCESS = uuid.uuid4().hex
 _clients: dict[str, FlowMaestroClient] = {}
-_begun: set[str] = set()
+_begun: dict[str, None] = {}
 _lock = threading.Lock()
+
+# Engines whose client a process keeps, and tickets that it remembers: many more than are
+# under way at a time, and none of those that are not comes back.
+_MOST_CLIENTS = 8
+_MOST_BEGUN = 100_000
 
 
 class DaskEngine:
@@ -181,8 +186,16 @@ def _send_once(
     with _lock:
         if process != _PROCESS or name in _begun:
             raise WorkerLostError("the Dask worker was started again", code="worker_lost")
-        _begun.add(name)
+        _begun[name] = None
+        _forget_oldest(_begun, _MOST_BEGUN)
         client = _clients.get(engine)
         if client is None:
             client = _clients[engine] = make_client()
+            _forget_oldest(_clients, _MOST_CLIENTS)
     return send(client, ticket)
+
+
+def _forget_oldest(things: dict[str, Any], most: int) -> None:
+    """Keep a process that works for months from growing."""
+    while len(things) > most:
+        del things[next(iter(things))]
