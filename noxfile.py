@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from glob import glob
 
 import nox
 
@@ -39,6 +40,17 @@ def older_release(session: nox.Session) -> str:
     session.run_install("uv", "venv", "--quiet", "--clear", "--python", NEWEST, old)
     python = f"{old}/bin/python"
     session.run_install("uv", "pip", "install", "--quiet", "-p", python, "flowmaestro==0.1.0")
+    return python
+
+
+def released(session: nox.Session) -> str:
+    """Install the packages as their users do, with nothing beside them, and give the Python."""
+    new = f"{session.create_tmp()}/new"
+    session.run_install("uv", "venv", "--quiet", "--clear", "--python", NEWEST, new)
+    python = f"{new}/bin/python"
+    packages = sorted(glob("packages/*"))
+    needed = [one for one in packages if not one.endswith(("-batch", "-local"))]
+    session.run_install("uv", "pip", "install", "--quiet", "-p", python, "orjson", *needed)
     return python
 
 
@@ -109,8 +121,8 @@ def reliability(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure, beside raw httpx and others, and write docs/performance.md (ten minutes)."""
     sync(session, "bench")
-    old = older_release(session)
-    session.run("python", "-m", "benchmarks.run", "--old-python", old, *session.posargs)
+    pythons = ["--old-python", older_release(session), "--new-python", released(session)]
+    session.run("python", "-m", "benchmarks.run", *pythons, *session.posargs)
 
 
 @nox.session(python=NEWEST)
