@@ -331,6 +331,41 @@ def events(bench: Bench) -> None:
         )
 
 
+STAGES = {
+    "read": "the bytes come out of httpx's transport",
+    "frames": "and become frames",
+    "json": "and their data is read by orjson alone",
+    "events": "as the SDK does: numbers that orjson would round, keys, types, statuses",
+    "stream": "and are given by `executions.stream`, which reconnects, checks and ends",
+}
+
+
+def where_an_event_spends(bench: Bench) -> None:
+    """What our own streams do, one thing more each time."""
+    count = 50_000
+    took: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    with Worker("stages", sys.executable, bench.plain) as worker:
+        for turn in range(bench.rounds + 1):
+            for stage in STAGES:
+                cpu = worker.run(stage, count)["cpu"]
+                if turn:
+                    took[stage].append(1e6 * cpu / count)
+    bench.table(
+        "Where the time of an event goes",
+        "CPU time of events in bursts, sync, with orjson; each line does what the one above does, "
+        "and more.",
+        ["", "µs an event"],
+        [
+            [
+                f"{said}",
+                f"{statistics.median(took[stage]):.2f} ({min(took[stage]):.2f} to "
+                f"{max(took[stage]):.2f})",
+            ]
+            for stage, said in STAGES.items()
+        ],
+    )
+
+
 def many(bench: Bench) -> None:
     """A thousand at once; every round in fresh processes, for the peak of the memory."""
     subjects = ["httpx, async", "flowmaestro, async", "flowmaestro 0.1.0, async"]
@@ -485,7 +520,17 @@ def _machine() -> str:
     )
 
 
-MEASURES = (calls, imports, first_answer, second_stream, events, many, transports, growth)
+MEASURES = (
+    calls,
+    imports,
+    first_answer,
+    second_stream,
+    events,
+    where_an_event_spends,
+    many,
+    transports,
+    growth,
+)
 
 
 def main() -> None:

@@ -335,6 +335,54 @@ def json_alone(url: str) -> dict[str, Measure]:
     return {"sized": sized}
 
 
+def stages(url: str) -> dict[str, Measure]:
+    """What our own streams do, one thing more each time; with orjson."""
+    from functools import partial
+
+    import httpx
+    import orjson
+
+    from flowmaestro import FlowMaestroClient
+    from flowmaestro_core.sse import EventDecoder
+    from flowmaestro_executions.wire import execution_event_of
+
+    transport = httpx.HTTPTransport()
+    client = FlowMaestroClient(api_key=KEY, base_url=url)
+    event_of = partial(execution_event_of, {"execution_id": "burst"})
+
+    def chunks(count: int) -> Iterator[bytes]:
+        address = f"{url}/api/v1/executions/burst_{count}/events"
+        response = transport.handle_request(httpx.Request("GET", address))
+        yield from response.stream
+
+    def read(count: int) -> None:
+        for _ in chunks(count):
+            pass
+
+    def frames(count: int) -> None:
+        decoder = EventDecoder()
+        for chunk in chunks(count):
+            decoder.feed(chunk)
+
+    def with_json(count: int) -> None:
+        decoder = EventDecoder()
+        for chunk in chunks(count):
+            for frame in decoder.feed(chunk):
+                orjson.loads(frame.data)
+
+    def events(count: int) -> None:
+        decoder = EventDecoder()
+        for chunk in chunks(count):
+            for frame in decoder.feed(chunk):
+                event_of(frame)
+
+    def stream(count: int) -> None:
+        for _ in client.executions.stream(f"burst_{count}"):
+            pass
+
+    return {"read": read, "frames": frames, "json": with_json, "events": events, "stream": stream}
+
+
 def without_orjson(subject: Callable[[str], dict[str, Measure]]) -> Callable[..., Any]:
     """Make orjson fail to import, as where it is not installed."""
 
@@ -359,6 +407,7 @@ SUBJECTS: dict[str, Callable[..., dict[str, Measure]]] = {
     "json": json_alone,
     "openai": openai_sync,
     "langgraph-sdk": langgraph_sync,
+    "stages": stages,
 }
 
 
