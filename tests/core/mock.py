@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Callable, Union
 
+import anyio
 import httpx
 
 Step = Union[httpx.Response, Exception, Callable[[httpx.Request], httpx.Response]]
@@ -53,6 +55,20 @@ class Chunks(httpx.SyncByteStream, httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self.is_closed = True
+
+
+class Slow(Chunks):
+    """A body whose pieces come one by one."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in super().__iter__():
+            time.sleep(0.02)
+            yield chunk
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in super().__iter__():
+            await anyio.sleep(0.02)
+            yield chunk
 
 
 def data(content: Any = None, **headers: str) -> httpx.Response:

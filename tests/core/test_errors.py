@@ -47,6 +47,8 @@ def test_the_text_has_code_message_status_and_request_id():
         "[resource_not_found] no workflow (HTTP 404, request id req-1)"
     )
     assert str(errors.FlowMaestroError("plain")) == "plain"
+    limited = errors.RateLimitError("slow down", retry_after=86_400.0, status_code=429)
+    assert str(limited) == "slow down (HTTP 429, retry after 86400 s)"
 
 
 def test_timeouts_and_connection_errors_are_the_built_in_ones_too():

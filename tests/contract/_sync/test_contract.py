@@ -103,8 +103,10 @@ def test_an_unknown_workflow_is_a_not_found_error(client):
         assert caught.value.code == "resource_not_found"
         assert caught.value.status_code == 404
         assert caught.value.outcome_unknown is False
-        with pytest.raises(flowmaestro.NotFoundError):
+        with pytest.raises(flowmaestro.NotFoundError) as caught:
             client.workflows.execute(workflow_id)
+        assert caught.value.outcome_unknown is False
+        assert "may have been" not in str(caught.value)
 
 
 def test_run_executes_and_waits(client):

@@ -14,7 +14,7 @@ from flowmaestro_core import AsyncCoreClient, errors
 from flowmaestro_core._async import transport as transport_module
 from flowmaestro_core.request import Request
 from tests.conftest import KEY
-from tests.core.mock import Chunks, Script, data, error
+from tests.core.mock import Chunks, Script, Slow, data, error
 from tests.raw import raw_server, response
 
 pytestmark = pytest.mark.anyio  # async only
@@ -214,6 +214,28 @@ async def test_a_deadline_shortens_the_timeouts():
         await client.with_options(deadline=2).call(GET)
         timeouts = client.script.requests[0].extensions["timeout"]
         assert all(0 < timeouts[step] <= 2 for step in ("connect", "read", "write", "pool"))
+
+
+async def test_a_deadline_cuts_an_answer_that_drips_in():
+    chunks = [b'{"data": ', *[b" "] * 100, b"1}"]
+    lengths = ({"content-length": "112"}, {}, {"content-encoding": "identity"})
+    for headers in lengths:
+        async with scripted(httpx.Response(200, headers=headers, stream=Slow(*chunks))) as client:
+            began = time.monotonic()
+            with pytest.raises(errors.TimeoutError, match=r"deadline of 0\.3 s") as caught:
+                await client.with_options(deadline=0.3).call(POST)
+            assert time.monotonic() - began < 0.6
+            assert caught.value.outcome_unknown is True
+
+
+async def test_a_deadline_that_is_kept_changes_nothing():
+    whole = b'{"data": 1}'
+    for headers in ({"content-length": str(len(whole))}, {}):
+        answer = httpx.Response(200, headers=headers, stream=Slow(whole[:4], whole[4:]))
+        async with scripted(answer) as client:
+            assert (await client.with_options(deadline=5).call(POST))["data"] == 1
+            reads = [one.extensions["timeout"]["read"] for one in client.script.requests]
+            assert 4 < reads[0] <= 5
 
 
 async def test_a_slow_call_has_its_own_time_unless_the_caller_says_how_long():

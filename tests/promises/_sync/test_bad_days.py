@@ -205,6 +205,14 @@ def test_promise_2_a_deadline_bounds_a_whole_call(client, server):
         with pytest.raises(flowmaestro.FlowMaestroError):
             call()
         assert time.monotonic() - began < 1.5
+    server.faults.clear()
+    server.faults.add("drip", times=None, seconds=20)
+    began = time.monotonic()
+    with pytest.raises(flowmaestro.TimeoutError) as caught:
+        client.with_options(deadline=1.5).workflows.list()
+    assert caught.value.code == "deadline_exceeded"
+    assert 1.4 < time.monotonic() - began < 2.5
+    server.faults.clear()
     execution_id = start(client, "slow")
     began = time.monotonic()
     with pytest.raises(TimeoutError):

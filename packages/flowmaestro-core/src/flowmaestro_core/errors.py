@@ -72,12 +72,17 @@ class FlowMaestroError(Exception):
 
     def __str__(self) -> str:
         head = f"[{self.code}] {self.message}" if self.code else self.message
+        facts = self._facts()
+        return f"{head} ({', '.join(facts)})" if facts else head
+
+    def _facts(self) -> list[str]:
+        """Say in words what stands beside the message."""
         facts: list[str] = []
         if self.status_code is not None:
             facts.append(f"HTTP {self.status_code}")
         if self.request_id:
             facts.append(f"request id {self.request_id}")
-        return f"{head} ({', '.join(facts)})" if facts else head
+        return facts
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
@@ -130,6 +135,10 @@ class RateLimitError(FlowMaestroError):
     def __init__(self, message: str, *, retry_after: Optional[float] = None, **facts: Any) -> None:
         super().__init__(message, **facts)
         self.retry_after = retry_after
+
+    def _facts(self) -> list[str]:
+        wait = [] if self.retry_after is None else [f"retry after {self.retry_after:g} s"]
+        return super()._facts() + wait
 
 
 class ServerError(FlowMaestroError):

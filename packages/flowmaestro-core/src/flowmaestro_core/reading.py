@@ -1,8 +1,9 @@
-"""Two ways for threads to read a response while something else goes on beside.
+"""Ways for threads to read a response while something else goes on beside.
 
-``Watched`` reads in the caller's thread, and another thread looks around when it takes
-long: a chunk costs no change of threads, but the reading must be such that it can be ended
-from outside. ``Ahead`` is for all else: another thread reads, and the caller's looks.
+``read_until`` keeps a deadline. ``Watched`` reads in the caller's thread, and another thread
+looks around when it takes long: a chunk costs no change of threads, but the reading must be
+such that it can be ended from outside. ``Ahead`` is for all else: another thread reads, and
+the caller's looks.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ from .response import Unanswered
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["LAST_MOMENT", "Ahead", "Watched", "interrupt", "is_interruptible", "read_from"]
+__all__ = [
+    "LAST_MOMENT",
+    "Ahead",
+    "Watched",
+    "interrupt",
+    "is_interruptible",
+    "read_from",
+    "read_until",
+]
 
 # Seconds for the end of a response after its last event.
 LAST_MOMENT = 0.02
@@ -85,6 +94,35 @@ def _socket_of(response: httpx.Response) -> Optional[socket.socket]:
     stream = response.extensions.get("network_stream")
     sock = None if stream is None else stream.get_extra_info("socket")
     return sock if isinstance(sock, socket.socket) else None
+
+
+def read_until(response: httpx.Response, chunks: Iterator[bytes], until: float) -> Iterator[bytes]:
+    """Iterate over a body; when it is late, the reading is ended by a timer.
+
+    Raises:
+        TimeoutError: It is late, and was not the timer's to end.
+    """
+    # The pool looks here when it begins to read the body, which most are with one chunk.
+    timeout: dict[str, Optional[float]] = response.request.extensions["timeout"]
+    left = max(until - time.monotonic(), 0.001)
+    timeout["read"] = min(timeout["read"] or left, left)
+    packed = "content-encoding" in response.headers
+    missing = math.inf if packed else float(response.headers.get("content-length", math.inf))
+    timer: Optional[threading.Timer] = None
+    try:
+        for chunk in chunks:
+            yield chunk
+            missing -= len(chunk)
+            left = until - time.monotonic()
+            if left <= 0 < missing:
+                raise TimeoutError("the deadline is over")
+            if timer is None and missing > 0:
+                timer = threading.Timer(left, interrupt, [response])
+                timer.daemon = True
+                timer.start()
+    finally:
+        if timer is not None:
+            timer.cancel()
 
 
 class Watched:

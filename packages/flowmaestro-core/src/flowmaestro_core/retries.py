@@ -38,6 +38,8 @@ class Failure(NamedTuple):
         """True where the backend may have done what was asked."""
         if self.status is None:
             return self.network == LOST
+        if self.final:
+            return False
         return self.status == 408 or (self.status >= 500 and not self.was_not_processed)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "Scoped",
     "chunks_of",
     "discard",
+    "in_time",
     "open_pump",
     "settle",
     "sleep",
@@ -272,6 +273,13 @@ def chunks_of(response: httpx.Response) -> AsyncIterator[bytes]:
         return response.aiter_bytes()
     stream: Any = response.stream
     chunks: AsyncIterator[bytes] = stream.__aiter__()
+    return chunks
+
+
+def in_time(
+    response: httpx.Response, chunks: AsyncIterator[bytes], until: Optional[float]
+) -> AsyncIterator[bytes]:
+    """Stand in for the twin's bound: ``time_limit`` cancels the reading."""
     return chunks
 
 

@@ -23,7 +23,7 @@ from ..http import (
     warn_of_plain_http,
 )
 from ..response import Answer, Unanswered
-from .compat import AsyncPump, Limiter, Scoped, chunks_of, discard, open_pump
+from .compat import AsyncPump, Limiter, Scoped, chunks_of, discard, in_time, open_pump
 from .senders import AsyncOneSender, AsyncSender, AsyncSenders
 
 if TYPE_CHECKING:
@@ -63,9 +63,20 @@ class AsyncConnections:
         self._urls: dict[str, httpx.URL] = {}
 
     async def exchange(
-        self, request: Request, options: Options, timeouts: Timeouts
+        self,
+        request: Request,
+        options: Options,
+        timeouts: Timeouts,
+        until: Optional[float] = None,
     ) -> Union[Answer, Unanswered]:
-        """Send a request and read its whole answer."""
+        """Send a request and read its whole answer.
+
+        Args:
+            request: What to ask.
+            options: Whose headers are sent.
+            timeouts: For each step.
+            until: When the answer must have been read, by the monotonic clock, or None.
+        """
         senders = self._senders.get(self._open_senders)
         if not await senders.limiter.enter(timeouts.pool):
             return client_busy()
@@ -73,7 +84,7 @@ class AsyncConnections:
         try:
             response = await self._send(sender, request, options, timeouts)
             try:
-                body = await self._read(response)
+                body = await self._read(response, until)
             finally:
                 await response.aclose()
         except TRANSPORT_FAILURES as failure:
@@ -209,7 +220,9 @@ class AsyncConnections:
                 self._headers[options.headers] = headers
         return headers
 
-    async def _read(self, response: httpx.Response) -> Optional[bytes]:
+    async def _read(
+        self, response: httpx.Response, until: Optional[float] = None
+    ) -> Optional[bytes]:
         """Read a body, or give None if it is longer than the limit."""
         if response.is_stream_consumed:
             # An event hook of the user's client has read it.
@@ -217,7 +230,7 @@ class AsyncConnections:
         size = 0
         parts: list[bytes] = []
         chunks = chunks_of(response)
-        async for chunk in chunks:
+        async for chunk in in_time(response, chunks, until):
             size += len(chunk)
             if size > self._max_response_bytes:
                 await discard(response, chunks)

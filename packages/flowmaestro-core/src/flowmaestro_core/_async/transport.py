@@ -45,8 +45,8 @@ class AsyncTransport:
     async def call(self, request: Request, options: Options) -> dict[str, Any]:
         """Send a request, again if need be, and give the JSON object of its answer."""
 
-        async def one_try(timeouts: Timeouts) -> Union[Answer, Unanswered]:
-            return await self._connections.exchange(request, options, timeouts)
+        async def one_try(timeouts: Timeouts, until: Optional[float]) -> Union[Answer, Unanswered]:
+            return await self._connections.exchange(request, options, timeouts, until)
 
         answer = await self._repeat(request, options, one_try)
         if isinstance(answer, dict):
@@ -70,7 +70,9 @@ class AsyncTransport:
             StreamError: The answer is neither.
         """
 
-        async def one_try(timeouts: Timeouts) -> Union[Answer, Unanswered, AsyncPump]:
+        async def one_try(
+            timeouts: Timeouts, until: Optional[float]
+        ) -> Union[Answer, Unanswered, AsyncPump]:
             return await self._connections.open(request, options, timeouts, last_event_id)
 
         opened = await self._repeat(request, options, one_try)
@@ -96,9 +98,11 @@ class AsyncTransport:
         self,
         request: Request,
         options: Options,
-        one_try: Callable[[Timeouts], Awaitable[Union[Answer, Unanswered, Opened]]],
+        one_try: Callable[
+            [Timeouts, Optional[float]], Awaitable[Union[Answer, Unanswered, Opened]]
+        ],
     ) -> Union[Answer, Opened, dict[str, Any]]:
-        started = time.monotonic()
+        until = None if options.deadline is None else time.monotonic() + options.deadline
         policy = RetryPolicy(max_retries=options.max_retries)
         timeouts = _timeouts_for(request, options)
         repeatable = request.repeatable or options.retry_unsafe
@@ -110,11 +114,14 @@ class AsyncTransport:
                     "the client is closed; make a new one", code="client_closed"
                 )
             began = time.monotonic()
-            remaining = None if options.deadline is None else started + options.deadline - began
+            remaining = None if until is None else until - began
             # Stands unless the try comes to its end in time.
             result: Union[Answer, Unanswered, Opened] = _past_deadline(options)
             with time_limit(remaining):
-                result = await one_try(timeouts.within(remaining))
+                result = await one_try(timeouts.within(remaining), until)
+            if until is not None and time.monotonic() >= until and _is_lost(result):
+                # Whatever broke it off was there to keep the deadline.
+                result = _past_deadline(options)
             status = result.status if isinstance(result, Answer) else None
             if isinstance(result, Answer):
                 if "x-ratelimit-limit" in result.headers:
@@ -139,8 +146,8 @@ class AsyncTransport:
                 if settled is not None:
                     return settled
             lost = lost or failure.outcome_unknown
-            if options.deadline is not None:
-                remaining = started + options.deadline - time.monotonic()
+            if until is not None:
+                remaining = until - time.monotonic()
             wait = policy.next_wait(
                 failure,
                 attempt,
@@ -181,6 +188,10 @@ def _judge(result: object) -> tuple[Optional[errors.FlowMaestroError], Failure]:
         error = error_of(result, now)
         return error, failure_of(result, error, now)
     return None, Failure()
+
+
+def _is_lost(result: object) -> bool:
+    return isinstance(result, Unanswered) and result.network == LOST
 
 
 def _past_deadline(options: Options) -> Unanswered:

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 
-from ..reading import Ahead, Watched, interrupt, is_interruptible, read_from
+from ..reading import Ahead, Watched, interrupt, is_interruptible, read_from, read_until
 from ..response import Unanswered
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "Scoped",
     "chunks_of",
     "discard",
+    "in_time",
     "open_pump",
     "settle",
     "sleep",
@@ -40,7 +41,7 @@ def settle(result: object) -> None:
 
 
 class _NoLimit:
-    """A thread cannot be cancelled: the timeouts of the request have to bound it."""
+    """A thread cannot be cancelled: timeouts bound its steps, and ``in_time`` its reading."""
 
     def __enter__(self) -> _NoLimit:
         return self
@@ -178,6 +179,19 @@ def chunks_of(response: httpx.Response) -> Iterator[bytes]:
         return response.iter_bytes()
     stream: Any = response.stream
     return iter(stream)
+
+
+def in_time(
+    response: httpx.Response, chunks: Iterator[bytes], until: Optional[float]
+) -> Iterator[bytes]:
+    """Iterate over a body that has to be read in time, however slowly it drips in.
+
+    Args:
+        response: Whose body it is.
+        chunks: The body.
+        until: When it is late, by the monotonic clock, or None.
+    """
+    return chunks if until is None else read_until(response, chunks, until)
 
 
 def discard(response: httpx.Response, chunks: Iterator[bytes]) -> None:

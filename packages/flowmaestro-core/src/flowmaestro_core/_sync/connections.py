@@ -24,7 +24,7 @@ from ..http import (
     warn_of_plain_http,
 )
 from ..response import Answer, Unanswered
-from .compat import Limiter, Pump, Scoped, chunks_of, discard, open_pump
+from .compat import Limiter, Pump, Scoped, chunks_of, discard, in_time, open_pump
 from .senders import OneSender, Sender, Senders
 
 if TYPE_CHECKING:
@@ -64,9 +64,20 @@ class Connections:
         self._urls: dict[str, httpx.URL] = {}
 
     def exchange(
-        self, request: Request, options: Options, timeouts: Timeouts
+        self,
+        request: Request,
+        options: Options,
+        timeouts: Timeouts,
+        until: Optional[float] = None,
     ) -> Union[Answer, Unanswered]:
-        """Send a request and read its whole answer."""
+        """Send a request and read its whole answer.
+
+        Args:
+            request: What to ask.
+            options: Whose headers are sent.
+            timeouts: For each step.
+            until: When the answer must have been read, by the monotonic clock, or None.
+        """
         senders = self._senders.get(self._open_senders)
         if not senders.limiter.enter(timeouts.pool):
             return client_busy()
@@ -74,7 +85,7 @@ class Connections:
         try:
             response = self._send(sender, request, options, timeouts)
             try:
-                body = self._read(response)
+                body = self._read(response, until)
             finally:
                 response.close()
         except TRANSPORT_FAILURES as failure:
@@ -210,7 +221,7 @@ class Connections:
                 self._headers[options.headers] = headers
         return headers
 
-    def _read(self, response: httpx.Response) -> Optional[bytes]:
+    def _read(self, response: httpx.Response, until: Optional[float] = None) -> Optional[bytes]:
         """Read a body, or give None if it is longer than the limit."""
         if response.is_stream_consumed:
             # An event hook of the user's client has read it.
@@ -218,7 +229,7 @@ class Connections:
         size = 0
         parts: list[bytes] = []
         chunks = chunks_of(response)
-        for chunk in chunks:
+        for chunk in in_time(response, chunks, until):
             size += len(chunk)
             if size > self._max_response_bytes:
                 discard(response, chunks)
