@@ -25,7 +25,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seed", type=int, default=7, help="seed of the chaos suite's faults")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests of the clock their tries, and begin with the longest tests."""
+    for item in items:
+        if item.get_closest_marker("clock"):
+            item.add_marker(pytest.mark.flaky(reruns=2))
+    _longest_first(items)
+
+
+def _longest_first(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no worker is busy with it after all others.
 
     That is what has more time than other tests; each is put beside a short one, as workers

@@ -133,6 +133,7 @@ def test_a_day_that_is_refused_is_over_until_it_says():
     assert not pace.day_is_used_up(1_245.0)
 
 
+@pytest.mark.clock
 @pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_batch_uses_95_percent_of_a_real_limit_with_under_1_percent_refused(tmp_path):

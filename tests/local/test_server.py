@@ -359,6 +359,7 @@ def test_every_request_is_there_to_assert_on(server, client):
 # Starting and stopping
 
 
+@pytest.mark.clock
 def test_a_server_starts_in_less_than_50_ms_and_stops_within_a_second():
     starts = []
     for _ in range(5):

@@ -22,7 +22,7 @@ else:
 ROOT = Path(__file__).parents[2]
 PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
 NAMES = [path.name for path in PACKAGES]
-# The one dependency that a type checker needs and a user of 3.11 does not have.
+# What has to be repeated in every package, and must not differ.
 SHARED = ["requires-python", "license", "license-files", "authors", "keywords", "classifiers"]
 
 
@@ -213,8 +213,3 @@ def test_one_command_bumps_every_version(tmp_path, monkeypatch):
         text = path.read_text()
         assert 'version = "9.8.7"' in text
         assert "==1.0" not in text
-
-
-def test_the_user_agent_has_the_version():
-    source = (ROOT / "packages/flowmaestro-core/src/flowmaestro_core/http.py").read_text()
-    assert "flowmaestro-python/{__version__}" in source

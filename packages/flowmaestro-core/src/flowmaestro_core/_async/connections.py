@@ -59,7 +59,7 @@ class AsyncConnections:
         self._max_response_bytes = max_response_bytes
         self._senders: Scoped[Union[AsyncSenders, AsyncOneSender]] = Scoped()
         self._pumps: WeakSet[AsyncPump] = WeakSet()
-        self._headers: dict[tuple[tuple[str, str], ...], httpx.Headers] = {}
+        self._headers: dict[tuple[tuple[tuple[str, str], ...], bool], httpx.Headers] = {}
         self._urls: dict[str, httpx.URL] = {}
 
     async def exchange(
@@ -169,13 +169,10 @@ class AsyncConnections:
         timeouts: Timeouts,
         extra: Optional[dict[str, str]] = None,
     ) -> httpx.Response:
-        headers = self._headers_of(options)
-        if extra is not None or request.body is not None:
+        headers = self._headers_of(options, with_body=request.body is not None)
+        if extra is not None:
             headers = headers.copy()
-            if request.body is not None:
-                headers["Content-Type"] = "application/json"
-            if extra is not None:
-                headers.update(extra)
+            headers.update(extra)
         url = self._url_of(request.path)
         if isinstance(sender, httpx.AsyncClient):
             message = sender.build_request(
@@ -211,13 +208,16 @@ class AsyncConnections:
             url = self._urls[path] = httpx.URL(self._root + path)
         return url
 
-    def _headers_of(self, options: Options) -> httpx.Headers:
-        headers = self._headers.get(options.headers)
+    def _headers_of(self, options: Options, *, with_body: bool) -> httpx.Headers:
+        """Write the headers that a client sends again and again only once."""
+        headers = self._headers.get((options.headers, with_body))
         if headers is None:
             taken = self._http_client is not None and self._http_client.auth is not None
             headers = headers_for(self._secret, options, key_header=taken)
+            if with_body:
+                headers["Content-Type"] = "application/json"
             if len(self._headers) < _MOST_REMEMBERED:
-                self._headers[options.headers] = headers
+                self._headers[options.headers, with_body] = headers
         return headers
 
     async def _read(

@@ -60,7 +60,7 @@ class Connections:
         self._max_response_bytes = max_response_bytes
         self._senders: Scoped[Union[Senders, OneSender]] = Scoped()
         self._pumps: WeakSet[Pump] = WeakSet()
-        self._headers: dict[tuple[tuple[str, str], ...], httpx.Headers] = {}
+        self._headers: dict[tuple[tuple[tuple[str, str], ...], bool], httpx.Headers] = {}
         self._urls: dict[str, httpx.URL] = {}
 
     def exchange(
@@ -170,13 +170,10 @@ class Connections:
         timeouts: Timeouts,
         extra: Optional[dict[str, str]] = None,
     ) -> httpx.Response:
-        headers = self._headers_of(options)
-        if extra is not None or request.body is not None:
+        headers = self._headers_of(options, with_body=request.body is not None)
+        if extra is not None:
             headers = headers.copy()
-            if request.body is not None:
-                headers["Content-Type"] = "application/json"
-            if extra is not None:
-                headers.update(extra)
+            headers.update(extra)
         url = self._url_of(request.path)
         if isinstance(sender, httpx.Client):
             message = sender.build_request(
@@ -212,13 +209,16 @@ class Connections:
             url = self._urls[path] = httpx.URL(self._root + path)
         return url
 
-    def _headers_of(self, options: Options) -> httpx.Headers:
-        headers = self._headers.get(options.headers)
+    def _headers_of(self, options: Options, *, with_body: bool) -> httpx.Headers:
+        """Write the headers that a client sends again and again only once."""
+        headers = self._headers.get((options.headers, with_body))
         if headers is None:
             taken = self._http_client is not None and self._http_client.auth is not None
             headers = headers_for(self._secret, options, key_header=taken)
+            if with_body:
+                headers["Content-Type"] = "application/json"
             if len(self._headers) < _MOST_REMEMBERED:
-                self._headers[options.headers] = headers
+                self._headers[options.headers, with_body] = headers
         return headers
 
     def _read(self, response: httpx.Response, until: Optional[float] = None) -> Optional[bytes]:

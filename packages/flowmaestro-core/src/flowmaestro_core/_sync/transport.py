@@ -111,12 +111,10 @@ class Transport:
                 )
             began = time.monotonic()
             remaining = None if until is None else until - began
-            # Stands unless the try comes to its end in time.
-            result: Union[Answer, Unanswered, Opened] = _past_deadline(options)
+            result: Union[Answer, Unanswered, Opened, None] = None
             with time_limit(remaining):
                 result = one_try(timeouts.within(remaining), until)
-            if until is not None and time.monotonic() >= until and _is_lost(result):
-                # Whatever broke it off was there to keep the deadline.
+            if result is None or (until is not None and _is_late(result, until)):
                 result = _past_deadline(options)
             status = result.status if isinstance(result, Answer) else None
             if isinstance(result, Answer):
@@ -186,8 +184,10 @@ def _judge(result: object) -> tuple[Optional[errors.FlowMaestroError], Failure]:
     return None, Failure()
 
 
-def _is_lost(result: object) -> bool:
-    return isinstance(result, Unanswered) and result.network == LOST
+def _is_late(result: object, until: float) -> bool:
+    """True where whatever broke a try off was there to keep the deadline."""
+    lost = isinstance(result, Unanswered) and result.network == LOST
+    return lost and time.monotonic() >= until
 
 
 def _past_deadline(options: Options) -> Unanswered:
