@@ -14,12 +14,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.chaos.driver import drive
+from tests.chaos.driver import drive, drive_in_threads
 from tests.chaos.world import build, tally
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
-DRIVER = Path(__file__).with_name("driver.py")
 
 
 def ours(calls: int, seed: int) -> dict[str, int]:
@@ -28,11 +27,18 @@ def ours(calls: int, seed: int) -> dict[str, int]:
         return tally(server, asyncio.run(drive(url, calls, seed)))
 
 
+def ours_in_threads(calls: int, seed: int) -> dict[str, int]:
+    server = build(seed)
+    with server.start() as url:
+        return tally(server, drive_in_threads(url, calls, seed))
+
+
 def theirs(python: str, calls: int, seed: int) -> dict[str, int]:
     server = build(seed)
     with server.start() as url:
         done = subprocess.run(
-            [python, str(DRIVER), url, str(calls), str(seed)],
+            [python, "-m", "tests.chaos.driver", url, str(calls), str(seed)],
+            cwd=ROOT,
             stdout=subprocess.PIPE,
             check=True,
             timeout=3600,
@@ -58,16 +64,21 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     chosen = parser.parse_args()
     began = time.monotonic()
-    whole = table({"this release": ours(chosen.calls, chosen.seed)})
+    whole = table(
+        {
+            "asynchronous": ours(chosen.calls, chosen.seed),
+            "synchronous, in threads": ours_in_threads(chosen.calls, chosen.seed),
+        }
+    )
     took = time.monotonic() - began
     both = {
         "this release": ours(chosen.compared_calls, chosen.seed),
         "0.1.0": theirs(chosen.old_python, chosen.compared_calls, chosen.seed),
     }
     text = (
-        f"{chosen.calls:,} operations in {took:.0f} s, seed {chosen.seed}, "
+        f"{chosen.calls:,} operations with each client, in {took:.0f} s, seed {chosen.seed}, "
         f"Python {platform.python_version()}:\n\n{whole}\n\n"
-        f"The same for {chosen.compared_calls:,} operations, beside 0.1.0:\n\n{table(both)}\n"
+        f"The same for {chosen.compared_calls:,} operations, beside 0.1.0, asynchronous:\n\n{table(both)}\n"
     )
     page = PAGE.read_text(encoding="utf-8")
     page = re.sub(

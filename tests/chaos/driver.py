@@ -1,9 +1,6 @@
-"""The same work for any release of the SDK that has the documented calls.
+"""Does the same work with any release of the SDK that has the documented calls.
 
-    python driver.py URL CALLS SEED     prints the outcomes as JSON
-
-Every operation has a number of its own, so that the server can tell which of them were
-carried out, and how often.
+python -m tests.chaos.driver URL CALLS SEED     prints the outcomes as JSON
 """
 
 from __future__ import annotations
@@ -12,89 +9,89 @@ import asyncio
 import json
 import random
 import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from flowmaestro import AsyncFlowMaestroClient, FlowMaestroError
+from flowmaestro import AsyncFlowMaestroClient, FlowMaestroClient, FlowMaestroError
+
+from ._async import operations as asynchronous
+from ._async.operations import TIMEOUT
+from ._sync import operations as synchronous
 
 KEY = "fm_live_chaos"
 AT_ONCE = 50
-TIMEOUT = 1.0
 # Nothing takes longer: four tries with their timeouts and pauses, twice, and some luck.
 LONGEST = 2 * 4 * (TIMEOUT + 8.0)
 
 # How often each operation comes.
 MIX = {"execute": 60, "wait": 15, "stream": 15, "message": 10}
 
-
-async def execute(client: Any, number: int) -> bool:
-    started = await client.workflows.execute("wf", inputs={"number": number})
-    return bool(started["data"]["execution_id"])
+Outcome = dict[str, Any]
 
 
-async def wait(client: Any, number: int) -> bool:
-    started = await client.workflows.execute("wf", inputs={"number": number})
-    result = await client.executions.wait_for_completion(
-        started["data"]["execution_id"], poll_interval=0.2, timeout=20.0
-    )
-    return bool(result["outputs"] == {"number": number})
+def work(calls: int, seed: int) -> Iterator[tuple[int, str]]:
+    """Give each operation its number and kind."""
+    kinds = random.Random(seed).choices(list(MIX), list(MIX.values()), k=calls)
+    return iter(enumerate(kinds))
 
 
-async def stream(client: Any, number: int) -> bool:
-    started = await client.workflows.execute("wf", inputs={"number": number})
-    execution_id = started["data"]["execution_id"]
-    events = [event async for event in client.executions.stream(execution_id)]
-    steps = [event["progress"] for event in events if event["type"] == "execution:progress"]
-    # What was before the stream was opened is not sent; from then on nothing is missing.
-    whole = steps == list(range(steps[0], 5)) if steps else True
-    last = events[-1] if events else {}
-    return (
-        whole
-        and last.get("type") == "execution:completed"
-        and last.get("outputs") == {"number": number}
-    )
+def outcome_of(number: int, kind: str, what: str, error: object = None) -> Outcome:
+    unknown = bool(getattr(error, "outcome_unknown", False))
+    return {"number": number, "kind": kind, "is": what, "unknown": unknown, "why": repr(error)}
 
 
-async def message(client: Any, number: int) -> bool:
-    thread = await client.agents.create_thread("agent")
-    if hasattr(client, "with_options"):
-        # Agents have two minutes by default; one second is plenty for this one.
-        client = client.with_options(timeout=TIMEOUT)
-    sent = await client.threads.send_message(thread["data"]["id"], f"number {number}")
-    return bool(sent["data"])
-
-
-OPERATIONS = {"execute": execute, "wait": wait, "stream": stream, "message": message}
-
-
-async def drive(url: str, calls: int, seed: int) -> list[dict[str, Any]]:
-    """Do so many operations, and tell what became of each."""
-    chance = random.Random(seed)
-    kinds = chance.choices(list(MIX), list(MIX.values()), k=calls)
-    work = iter(enumerate(kinds))
+async def drive(url: str, calls: int, seed: int) -> list[Outcome]:
+    """Do so many operations in tasks, and tell what became of each."""
+    todo = work(calls, seed)
     outcomes = []
     client = AsyncFlowMaestroClient(api_key=KEY, base_url=url, timeout=TIMEOUT)
 
+    async def one(number: int, kind: str) -> Outcome:
+        try:
+            operation = asynchronous.OPERATIONS[kind](client, number)
+            right = await asyncio.wait_for(operation, LONGEST)
+        except FlowMaestroError as error:
+            return outcome_of(number, kind, "error", error)
+        except asyncio.TimeoutError:
+            return outcome_of(number, kind, "hung")
+        except Exception as error:
+            # One that is not the SDK's own.
+            return outcome_of(number, kind, "wrong", error)
+        return outcome_of(number, kind, "right" if right else "wrong")
+
     async def worker() -> None:
-        for number, kind in work:
-            outcome: dict[str, Any] = {"number": number, "kind": kind, "unknown": False}
-            try:
-                right = await asyncio.wait_for(OPERATIONS[kind](client, number), LONGEST)
-                outcome["is"] = "right" if right else "wrong"
-            except asyncio.TimeoutError as error:
-                late = isinstance(error, FlowMaestroError)
-                outcome["is"] = "error" if late else "hung"
-                outcome["unknown"] = bool(getattr(error, "outcome_unknown", False))
-            except FlowMaestroError as error:
-                outcome["is"] = "error"
-                outcome["unknown"] = bool(getattr(error, "outcome_unknown", False))
-            except Exception as error:
-                # An exception that is not the SDK's own.
-                outcome["is"] = "wrong"
-                outcome["why"] = repr(error)
-            outcomes.append(outcome)
+        for number, kind in todo:
+            outcomes.append(await one(number, kind))
 
     await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
     await client.close()
+    return outcomes
+
+
+def drive_in_threads(url: str, calls: int, seed: int) -> list[Outcome]:
+    """Do the same in threads, on one client."""
+    client = FlowMaestroClient(api_key=KEY, base_url=url, timeout=TIMEOUT)
+
+    def one(number: int, kind: str) -> Outcome:
+        try:
+            right = synchronous.OPERATIONS[kind](client, number)
+        except FlowMaestroError as error:
+            return outcome_of(number, kind, "error", error)
+        except Exception as error:
+            return outcome_of(number, kind, "wrong", error)
+        return outcome_of(number, kind, "right" if right else "wrong")
+
+    def timed(numbered: tuple[int, str]) -> Outcome:
+        # A thread cannot be stopped, but what took too long hung.
+        began = time.monotonic()
+        outcome = one(*numbered)
+        return outcome if time.monotonic() - began < LONGEST else {**outcome, "is": "hung"}
+
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        outcomes = list(threads.map(timed, work(calls, seed)))
+    client.close()
     return outcomes
 
 

@@ -9,21 +9,25 @@ import asyncio
 
 import pytest
 
-from tests.chaos.driver import drive
+from tests.chaos.driver import drive, drive_in_threads
 from tests.chaos.world import build, tally
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_promise_3_nothing_is_done_twice_lost_or_left_hanging(request):
+@pytest.mark.parametrize("client", ["asynchronous", "synchronous"])
+def test_promise_3_nothing_is_done_twice_lost_or_left_hanging(request, client):
     calls = request.config.getoption("--chaos-calls")
     seed = request.config.getoption("--chaos-seed")
     server = build(seed)
     with server.start() as url:
-        outcomes = asyncio.run(drive(url, calls, seed))
+        if client == "asynchronous":
+            outcomes = asyncio.run(drive(url, calls, seed))
+        else:
+            outcomes = drive_in_threads(url, calls, seed)
         counted = tally(server, outcomes)
-    print(f"\nseed {seed}")
+    print(f"\nseed {seed}, {client}")
     for name, number in [*counted.items(), *sorted(server.faults.injected.items())]:
         print(f"{number:>8,}  {name}")
     for outcome in outcomes:

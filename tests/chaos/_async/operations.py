@@ -1,0 +1,51 @@
+"""What the chaos suite does with a client: one function for each operation.
+
+Each has a number of its own, so that the server can tell which of them were carried out,
+and how often. Only documented calls, so that any release can do them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Agents have two minutes by default; one second is plenty for these.
+TIMEOUT = 1.0
+
+
+async def execute(client: Any, number: int) -> bool:
+    started = await client.workflows.execute("wf", inputs={"number": number})
+    return bool(started["data"]["execution_id"])
+
+
+async def wait(client: Any, number: int) -> bool:
+    started = await client.workflows.execute("wf", inputs={"number": number})
+    result = await client.executions.wait_for_completion(
+        started["data"]["execution_id"], poll_interval=0.2, timeout=20.0
+    )
+    return bool(result["outputs"] == {"number": number})
+
+
+async def stream(client: Any, number: int) -> bool:
+    started = await client.workflows.execute("wf", inputs={"number": number})
+    execution_id = started["data"]["execution_id"]
+    events = [event async for event in client.executions.stream(execution_id)]
+    steps = [event["progress"] for event in events if event["type"] == "execution:progress"]
+    # What was before the stream was opened is not sent; from then on nothing is missing.
+    whole = steps == list(range(steps[0], 5)) if steps else True
+    last = events[-1] if events else {}
+    return (
+        whole
+        and last.get("type") == "execution:completed"
+        and last.get("outputs") == {"number": number}
+    )
+
+
+async def message(client: Any, number: int) -> bool:
+    thread = await client.agents.create_thread("agent")
+    if hasattr(client, "with_options"):
+        client = client.with_options(timeout=TIMEOUT)
+    sent = await client.threads.send_message(thread["data"]["id"], f"number {number}")
+    return bool(sent["data"])
+
+
+OPERATIONS = {"execute": execute, "wait": wait, "stream": stream, "message": message}
