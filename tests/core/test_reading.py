@@ -13,6 +13,7 @@ import httpx
 import pytest
 import trustme
 
+from flowmaestro_core import reading
 from flowmaestro_core._sync import compat
 from flowmaestro_core.response import Unanswered
 from tests.raw import raw_server
@@ -163,3 +164,35 @@ def test_ctrl_c_does_not_wait_for_a_look(connect):
         pump.next(lambda: 0.05, look)
     pump.close()
     assert time.monotonic() - began < 2.5
+
+
+def deadline_reading(monkeypatch, interruptible):
+    """Read an answer that drips in for 2 s, with 0.3 s for it."""
+
+    def answer(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+        for _ in range(100):
+            connection.sendall(b"x")
+            time.sleep(0.02)
+
+    monkeypatch.setattr(reading, "is_interruptible", lambda response: interruptible)
+    with raw_server(answer) as url, httpx.HTTPTransport() as transport:
+        request = httpx.Request("GET", url, extensions={"timeout": {"read": 5.0}})
+        response = transport.handle_request(request)
+        response.request = request
+        began = time.monotonic()
+        try:
+            return b"".join(reading.read_until(response, compat.chunks_of(response), began + 0.3))
+        finally:
+            response.close()
+            assert 0.25 < time.monotonic() - began < 1.5
+
+
+def test_a_late_body_is_cut_by_a_timer_where_its_connection_is_its_own(monkeypatch):
+    with pytest.raises(httpx.TransportError):
+        deadline_reading(monkeypatch, interruptible=True)
+
+
+def test_a_late_body_is_left_between_two_chunks_where_the_connection_carries_others(monkeypatch):
+    with pytest.raises(TimeoutError, match="deadline"):
+        deadline_reading(monkeypatch, interruptible=False)

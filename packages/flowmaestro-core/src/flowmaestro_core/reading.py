@@ -106,9 +106,17 @@ def read_until(response: httpx.Response, chunks: Iterator[bytes], until: float) 
     timeout: dict[str, Optional[float]] = response.request.extensions["timeout"]
     left = max(until - time.monotonic(), 0.001)
     timeout["read"] = min(timeout["read"] or left, left)
-    packed = "content-encoding" in response.headers
-    missing = math.inf if packed else float(response.headers.get("content-length", math.inf))
+    missing = _length_of(response)
+    # Held to end the reading, so that nobody else's is ended, once this one is over.
+    ending = threading.Lock()
+    is_over = False
     timer: Optional[threading.Timer] = None
+
+    def end() -> None:
+        with ending:
+            if not is_over:
+                interrupt(response)
+
     try:
         for chunk in chunks:
             yield chunk
@@ -116,13 +124,22 @@ def read_until(response: httpx.Response, chunks: Iterator[bytes], until: float) 
             left = until - time.monotonic()
             if left <= 0 < missing:
                 raise TimeoutError("the deadline is over")
-            if timer is None and missing > 0:
-                timer = threading.Timer(left, interrupt, [response])
+            if timer is None and missing > 0 and is_interruptible(response):
+                timer = threading.Timer(left, end)
                 timer.daemon = True
                 timer.start()
     finally:
+        with ending:
+            is_over = True
         if timer is not None:
             timer.cancel()
+
+
+def _length_of(response: httpx.Response) -> float:
+    """Give the bytes that a body will have, or infinity where that is not known."""
+    length = response.headers.get("content-length", "")
+    is_known = "content-encoding" not in response.headers and length.isdecimal()
+    return float(length) if is_known else math.inf
 
 
 class Watched:
