@@ -81,6 +81,22 @@ def test_a_connection_is_stale_when_its_keepalives_stay_away():
     assert liveness.pause(60.0) == pytest.approx(60.0, abs=0.01)
 
 
+def test_a_rhythm_that_was_misjudged_is_learned():
+    """A server that begins each stream with two comments, and then sends one every 30 s."""
+    liveness, now, connections = clockwork(checks=False), 0.0, 0
+    while now < 3_600:
+        connections += 1
+        liveness.opened(now)
+        comments = [now, now + 0.01, *(now + 30 * number for number in range(1, 200))]
+        while comments and not liveness.is_stale(now):
+            now = min(now + liveness.pause(now), comments[0])
+            if now == comments[0]:
+                liveness.heard(comments.pop(0), event=False, comment=True)
+        assert liveness.lost(now) is not None
+        now += 0.25
+    assert connections < 20
+
+
 def test_a_stream_is_given_up_after_so_many_losses_without_progress():
     liveness = clockwork(max_retries=2)
     assert liveness.lost(1.0) == 0

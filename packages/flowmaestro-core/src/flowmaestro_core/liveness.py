@@ -100,6 +100,10 @@ class Liveness:
             How many were lost in a row without progress before this one, or None when
             that is enough.
         """
+        if self._usual_gap is not None and self.is_stale(now):
+            # Where it was not the connection but the rhythm that was misjudged, as by a server
+            # that begins with two comments at once, this ends the taking of one for the other.
+            self._usual_gap *= 2
         if now - self._opened >= _LONG_ENOUGH:
             self._failures = 0
         self._opened = now
