@@ -63,7 +63,10 @@ def test_metadata_is_complete_and_the_same_where_it_is_shared(path):
     assert content["project"]["description"].endswith(".")
     source = path / "src" / path.name.replace("-", "_")
     assert (source / "py.typed").exists()
-    assert (path / "README.md").read_text().startswith(f"# {path.name}\n")
+    readme = (path / "README.md").read_text(encoding="utf-8")
+    assert readme.startswith(f"# {path.name}\n")
+    links = re.findall(r"\]\(([^)]*)\)", readme)
+    assert all(link.startswith("https://") for link in links), "it is read away from its folder"
     assert (path / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 
