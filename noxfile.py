@@ -10,6 +10,9 @@ from glob import glob
 
 import nox
 
+if shutil.which("uv") is None:
+    sys.exit("uv is missing: python -m pip install uv")
+
 nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["lint", "types", "tests", "install", "examples"]
 nox.options.reuse_existing_virtualenvs = True
