@@ -227,6 +227,26 @@ def test_a_deadline_cuts_an_answer_that_drips_in():
             assert caught.value.outcome_unknown is True
 
 
+@pytest.mark.parametrize("bound", ["timeout", "deadline"])
+def test_an_answer_in_the_place_of_a_stream_is_bounded_like_any_other(bound):
+    """Only an event stream may be silent for longer."""
+
+    def answer(connection):
+        head = b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\n"
+        connection.sendall(head + b"Content-Length: 100\r\n\r\n{")
+        # A deadline is harder to keep: each of these bytes comes in time.
+        for _ in range(10):
+            time.sleep(0.4)
+            connection.sendall(b" " if bound == "deadline" else b"")
+
+    with raw_server(answer) as url:
+        with CoreClient(KEY, url, max_retries=0) as client:
+            began = time.monotonic()
+            with pytest.raises(errors.TimeoutError):
+                client.with_options(**{bound: 0.5}).open(Request.get("/executions/e/events"))
+            assert time.monotonic() - began < 2
+
+
 def test_a_deadline_that_is_kept_changes_nothing():
     whole = b'{"data": 1}'
     for headers in ({"content-length": str(len(whole))}, {}):

@@ -67,7 +67,7 @@ class AsyncConnections:
         request: Request,
         options: Options,
         timeouts: Timeouts,
-        until: Optional[float] = None,
+        until: Optional[float],
     ) -> Union[Answer, Unanswered]:
         """Send a request and read its whole answer.
 
@@ -97,9 +97,21 @@ class AsyncConnections:
         return answer_of(response, body)
 
     async def open(
-        self, request: Request, options: Options, timeouts: Timeouts, last_event_id: str
+        self,
+        request: Request,
+        options: Options,
+        timeouts: Timeouts,
+        until: Optional[float],
+        last_event_id: str,
     ) -> Union[Answer, Unanswered, AsyncPump]:
         """Send a request whose answer is an event stream.
+
+        Args:
+            request: What to ask.
+            options: Whose headers are sent.
+            timeouts: For each step until the stream is open.
+            until: When an answer that is no stream must have been read, or None.
+            last_event_id: Where to go on.
 
         Returns:
             The pump of the stream, or the whole answer where it is something else.
@@ -113,11 +125,11 @@ class AsyncConnections:
         pump: Optional[AsyncPump] = None
         try:
             response = await self._send(sender, request, options, timeouts, extra)
-            # The answer begins within the request's timeout; how long a stream may then be
-            # silent is another matter. The pool looks here when it begins to read the body.
-            response.request.extensions["timeout"]["read"] = request.read_timeout
             kind = response.headers.get("content-type", "")
             if response.status_code == 200 and kind.lower().startswith("text/event-stream"):
+                # It began within the request's timeout; how long it may then be silent is
+                # another matter. The pool looks here when it begins to read the body.
+                response.request.extensions["timeout"]["read"] = request.read_timeout
                 pump = await open_pump(
                     response,
                     lambda failure: self._unanswered(failure, timeouts),
@@ -126,7 +138,7 @@ class AsyncConnections:
                 self._pumps.add(pump)
                 return pump
             try:
-                body = await self._read(response)
+                body = await self._read(response, until)
             finally:
                 await response.aclose()
         except TRANSPORT_FAILURES as failure:
@@ -220,9 +232,7 @@ class AsyncConnections:
                 self._headers[options.headers, with_body] = headers
         return headers
 
-    async def _read(
-        self, response: httpx.Response, until: Optional[float] = None
-    ) -> Optional[bytes]:
+    async def _read(self, response: httpx.Response, until: Optional[float]) -> Optional[bytes]:
         """Read a body, or give None if it is longer than the limit."""
         if response.is_stream_consumed:
             # An event hook of the user's client has read it.

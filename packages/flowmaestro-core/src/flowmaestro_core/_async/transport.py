@@ -73,7 +73,7 @@ class AsyncTransport:
         async def one_try(
             timeouts: Timeouts, until: Optional[float]
         ) -> Union[Answer, Unanswered, AsyncPump]:
-            return await self._connections.open(request, options, timeouts, last_event_id)
+            return await self._connections.open(request, options, timeouts, until, last_event_id)
 
         opened = await self._repeat(request, options, one_try)
         if not isinstance(opened, Answer):

@@ -68,7 +68,7 @@ class Connections:
         request: Request,
         options: Options,
         timeouts: Timeouts,
-        until: Optional[float] = None,
+        until: Optional[float],
     ) -> Union[Answer, Unanswered]:
         """Send a request and read its whole answer.
 
@@ -98,9 +98,21 @@ class Connections:
         return answer_of(response, body)
 
     def open(
-        self, request: Request, options: Options, timeouts: Timeouts, last_event_id: str
+        self,
+        request: Request,
+        options: Options,
+        timeouts: Timeouts,
+        until: Optional[float],
+        last_event_id: str,
     ) -> Union[Answer, Unanswered, Pump]:
         """Send a request whose answer is an event stream.
+
+        Args:
+            request: What to ask.
+            options: Whose headers are sent.
+            timeouts: For each step until the stream is open.
+            until: When an answer that is no stream must have been read, or None.
+            last_event_id: Where to go on.
 
         Returns:
             The pump of the stream, or the whole answer where it is something else.
@@ -114,11 +126,11 @@ class Connections:
         pump: Optional[Pump] = None
         try:
             response = self._send(sender, request, options, timeouts, extra)
-            # The answer begins within the request's timeout; how long a stream may then be
-            # silent is another matter. The pool looks here when it begins to read the body.
-            response.request.extensions["timeout"]["read"] = request.read_timeout
             kind = response.headers.get("content-type", "")
             if response.status_code == 200 and kind.lower().startswith("text/event-stream"):
+                # It began within the request's timeout; how long it may then be silent is
+                # another matter. The pool looks here when it begins to read the body.
+                response.request.extensions["timeout"]["read"] = request.read_timeout
                 pump = open_pump(
                     response,
                     lambda failure: self._unanswered(failure, timeouts),
@@ -127,7 +139,7 @@ class Connections:
                 self._pumps.add(pump)
                 return pump
             try:
-                body = self._read(response)
+                body = self._read(response, until)
             finally:
                 response.close()
         except TRANSPORT_FAILURES as failure:
@@ -221,7 +233,7 @@ class Connections:
                 self._headers[options.headers, with_body] = headers
         return headers
 
-    def _read(self, response: httpx.Response, until: Optional[float] = None) -> Optional[bytes]:
+    def _read(self, response: httpx.Response, until: Optional[float]) -> Optional[bytes]:
         """Read a body, or give None if it is longer than the limit."""
         if response.is_stream_consumed:
             # An event hook of the user's client has read it.

@@ -71,7 +71,7 @@ class Transport:
         """
 
         def one_try(timeouts: Timeouts, until: Optional[float]) -> Union[Answer, Unanswered, Pump]:
-            return self._connections.open(request, options, timeouts, last_event_id)
+            return self._connections.open(request, options, timeouts, until, last_event_id)
 
         opened = self._repeat(request, options, one_try)
         if not isinstance(opened, Answer):
