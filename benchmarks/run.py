@@ -356,11 +356,7 @@ def where_an_event_spends(bench: Bench) -> None:
         "and more.",
         ["", "µs an event"],
         [
-            [
-                f"{said}",
-                f"{statistics.median(took[stage]):.2f} ({min(took[stage]):.2f} to "
-                f"{max(took[stage]):.2f})",
-            ]
+            [said, str(Ratio.of(took[stage], [1.0] * bench.rounds))]
             for stage, said in STAGES.items()
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import ssl
@@ -37,7 +38,7 @@ def connect(request, monkeypatch):
     if request.param == "ahead":
         monkeypatch.setattr(compat, "is_interruptible", lambda response: False)
     over = threading.Event()
-    closers = []
+    opened = contextlib.ExitStack()
 
     def open_pump(*parts, seconds=0.1):
         def answer(connection):
@@ -47,18 +48,16 @@ def connect(request, monkeypatch):
                 connection.sendall(b"%x\r\n%b\r\n" % (len(part), part))
             over.wait(5)
 
-        running = raw_server(answer, tls=server)
-        url = running.__enter__()
-        transport = httpx.HTTPTransport(verify=client or True)
+        url = opened.enter_context(raw_server(answer, tls=server))
+        transport = opened.enter_context(httpx.HTTPTransport(verify=client or True))
         response = transport.handle_request(httpx.Request("GET", url))
-        pump = compat.open_pump(response, failed, lambda: None)
-        closers.extend([pump.close, transport.close, lambda: running.__exit__(None, None, None)])
-        return pump
+        return opened.enter_context(
+            contextlib.closing(compat.open_pump(response, failed, lambda: None))
+        )
 
-    yield open_pump
-    over.set()
-    for close in closers:
-        close()
+    with opened:
+        yield open_pump
+        over.set()
 
 
 def failed(problem):
