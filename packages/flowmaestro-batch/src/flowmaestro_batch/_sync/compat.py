@@ -53,10 +53,9 @@ def send_all(
                 _send_in_a_thread(client, ticket, futures[-1])
         _wait(futures)
     except KeyboardInterrupt:
-        # What has not begun does not begin.
-        for future in futures:
-            future.cancel()
-        _wait(futures)
+        # What has not begun does not begin. Of an engine nobody knows what has; and a wait
+        # for a cancelled future, whose thread may never have started, would not end.
+        _wait(futures if engine is not None else [one for one in futures if not one.cancel()])
         raise
     finally:
         for index, future in enumerate(futures):
