@@ -105,6 +105,18 @@ def test_each_reading_has_its_own_time_for_the_first_look(connect):
     assert len(looks) == count
 
 
+def test_a_look_that_is_due_at_once_is_not_waited_for(connect):
+    """Before 3.11, a queue of C's waits for ever where its time is over before it has begun."""
+    pump = connect(b"one", b"two", seconds=0.1)
+    assert pump.next(lambda: 5.0, lambda: False) == b"one"
+    time.sleep(0.3)
+    assert pump.next(lambda: 5.0, lambda: False) == b"two"
+    began = time.monotonic()
+    assert pump.next(lambda: 0.0, lambda: True) is None
+    pump.finish()
+    assert time.monotonic() - began < 2
+
+
 def test_a_look_that_fails_is_the_readers_affair_and_loses_no_bytes(connect):
     pump = connect(b"bytes", seconds=0.2)
 

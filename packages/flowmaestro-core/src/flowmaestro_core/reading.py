@@ -287,8 +287,16 @@ class Ahead:
             return None
 
     def _take(self, within: float) -> Optional[Chunk]:
+        """Give the next chunk, or None where there is none in time."""
         try:
-            chunk = self._ahead.get(timeout=within)
+            try:
+                chunk = self._ahead.get_nowait()
+            except queue.Empty:
+                if within <= 0:
+                    return None
+                # Not without the try before it, which takes the queue's lock: where Python
+                # before 3.11 finds that free and then the time over, it waits for ever.
+                chunk = self._ahead.get(timeout=within)
         except queue.Empty:
             return None
         self._room.put(None)
