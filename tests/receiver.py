@@ -41,7 +41,11 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            # As many deliveries may wait to be accepted.
+            request_queue_size = 128
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
 
     def __enter__(self) -> Receiver:
@@ -53,11 +57,11 @@ class Receiver:
         self._server.server_close()
 
 
-def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for something that happens elsewhere, and fail if it does not."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, f"it did not happen within {seconds:g} s"
         time.sleep(0.005)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import httpx
@@ -15,16 +16,21 @@ HEADERS = {"X-API-Key": "fm_live_test"}
 @pytest.fixture
 def server():
     server = LocalServer(dialect="documented")
-    server.workflow("wf")(
-        lambda inputs, run: run.sleep(inputs.get("seconds", 0)) or {"a": "x" * 500}
-    )
+    server.is_followed = threading.Event()
+
+    @server.workflow("wf")
+    def wf(inputs, run):
+        while inputs.get("followed") and not server.is_followed.is_set():
+            run.sleep(0.01)
+        return {"a": "x" * 500}
+
     with server.start():
         yield server
 
 
 def execute(server, **inputs):
     url = f"{server.url}/api/v1/workflows/wf/execute"
-    return httpx.post(url, json={"inputs": inputs}, headers=HEADERS, timeout=2)
+    return httpx.post(url, json={"inputs": inputs}, headers=HEADERS, timeout=60)
 
 
 def test_a_status_is_given_without_any_work(server):
@@ -70,13 +76,16 @@ def test_an_answer_can_drip(server):
     assert time.monotonic() - began >= 0.25
 
 
-def stream(server, *, seconds: float = 0.3) -> bytes:
-    execution_id = execute(server, seconds=seconds).json()["data"]["execution_id"]
+def stream(server, timeout: float = 60) -> bytes:
+    """Read the stream of an execution that ends once the stream has begun."""
+    server.is_followed.clear()
+    execution_id = execute(server, followed=True).json()["data"]["execution_id"]
     server_url = f"{server.url}/api/v1/executions/{execution_id}/events"
     body = b""
-    with httpx.stream("GET", server_url, headers=HEADERS, timeout=2) as answer:
+    with httpx.stream("GET", server_url, headers=HEADERS, timeout=timeout) as answer:
         for chunk in answer.iter_bytes():
             body += chunk
+            server.is_followed.set()
     return body
 
 
@@ -90,7 +99,7 @@ def test_streams_can_be_spoiled(server):
         stream(server)
     server.faults.add("stall", "GET */events", after=1, seconds=float("inf"))
     with pytest.raises(httpx.ReadTimeout):
-        stream(server)
+        stream(server, timeout=2)
     server.faults.add("stall", "GET */workflows", seconds=0.2)
     began = time.monotonic()
     httpx.get(f"{server.url}/api/v1/workflows", headers=HEADERS)

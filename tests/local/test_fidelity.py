@@ -7,6 +7,7 @@ recursively, where a list's shape is that of all its items together.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,7 +42,7 @@ class World:
     def __init__(self) -> None:
         self.server = build_server()
         self.running = self.server.start()
-        self.http = httpx.Client(base_url=self.running.url, timeout=10)
+        self.http = httpx.Client(base_url=self.running.url, timeout=60)
         self.receiver = Receiver().__enter__()
         self.ids: dict[str, str] = {}
 
@@ -109,9 +110,7 @@ def build_server() -> LocalServer:
         if message == "please fail":
             raise RuntimeError("Model error")
         if message == "slow":
-            import time
-
-            time.sleep(0.5)
+            time.sleep(5)
         return f"Echo: {message}"
 
     for agent_id in (AGENT, TALKER, "9100973f-3fe4-41d6-9e4b-fff2bb5f929c"):
@@ -128,7 +127,7 @@ def build_server() -> LocalServer:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world(still_limits: None) -> Iterator[World]:
     world = World()
     yield world
     world.close()

@@ -13,7 +13,7 @@ from flowmaestro import AsyncFlowMaestroClient
 from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 AT_ONCE = 200
 
@@ -26,7 +26,7 @@ def test_two_hundred_streams_lose_nothing_and_memory_stays_flat(dialect):
 
     @server.workflow("wf")
     def wf(inputs, run):
-        everybody_follows.wait(30)
+        everybody_follows.wait(300)
         for number in range(10):
             run.progress(number * 10)
         return {"n": inputs["n"]}

@@ -14,7 +14,7 @@ def test_the_testing_guide_works(pytester: pytest.Pytester):
     (guide,) = re.findall(r"```python\n# test_greeting.py\n(.*?)```", README.read_text(), re.S)
     pytester.makepyfile(test_greeting=guide)
     # In a process of its own: a project that has nothing but the installed packages.
-    pytester.runpytest_subprocess("-q", timeout=40).assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("-q", timeout=110).assert_outcomes(passed=2)
 
 
 def test_the_asynchronous_fixture_and_a_server_that_is_fresh(pytester: pytest.Pytester):
@@ -36,4 +36,4 @@ def test_the_asynchronous_fixture_and_a_server_that_is_fresh(pytester: pytest.Py
             assert flowmaestro_server.requests == []
         """
     )
-    pytester.runpytest_subprocess("-q", timeout=40).assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("-q", timeout=110).assert_outcomes(passed=2)

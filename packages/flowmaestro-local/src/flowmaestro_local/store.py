@@ -68,6 +68,14 @@ class Store:
             with self._database:
                 self._database.executemany("DELETE FROM records WHERE kind = ? AND id = ?", gone)
 
+    def fail_interrupted(self) -> None:
+        """Mark executions as failed whose handlers went down with the server that ran them."""
+        for execution in list(self.executions.values()):
+            if not execution.is_over:
+                execution.status = "failed"
+                execution.error = "the server was stopped while this execution ran"
+                self.save(execution)
+
     def close(self) -> None:
         """Close the file, if there is one; what is in memory can still be read."""
         if self._database is not None:
@@ -88,12 +96,7 @@ class Store:
                 self.messages.setdefault(record.id, [])
             else:
                 self.messages.setdefault(record.thread_id, []).append(record)
-        for execution in list(self.executions.values()):
-            if not execution.is_over:
-                # Its handler went down with the server that ran it.
-                execution.status = "failed"
-                execution.error = "the server was stopped while this execution ran"
-                self.save(execution)
+        self.fail_interrupted()
 
 
 def _open(path: Path) -> sqlite3.Connection:
