@@ -16,10 +16,9 @@ from flowmaestro import AsyncFlowMaestroClient, FlowMaestroClient
 from flowmaestro_batch import AsyncBatch, Batch, BatchError, DaskEngine, Ticket
 from flowmaestro_local import LocalServer
 from tests.conftest import KEY
+from tests.receiver import until
 
-distributed = pytest.importorskip("distributed", reason="Dask's releases of today need Python 3.10")
-
-pytestmark = [pytest.mark.long, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
@@ -36,7 +35,15 @@ def server():
 
 
 @pytest.fixture
-def dask(tmp_path):
+def distributed():
+    """Import Dask for these tests alone: it takes as long as all that the others import."""
+    return pytest.importorskip(
+        "distributed", reason="Dask's releases of today need Python 3.10", exc_type=ImportError
+    )
+
+
+@pytest.fixture
+def dask(distributed, tmp_path):
     with distributed.LocalCluster(
         n_workers=3,
         threads_per_worker=2,
@@ -64,11 +71,16 @@ def pids(dask):
     return dask.run(os.getpid)
 
 
+def kill_amid_the_rows(pid, server):
+    until(lambda: len(server.executions) >= 30)
+    os.kill(pid, signal.SIGKILL)
+
+
 def test_rows_are_submitted_by_all_workers_and_a_killed_one_loses_none(server, dask, tmp_path):
     # Answers are late, so that the killed worker has submissions under way.
     server.faults.add("latency", "POST */execute", times=None, seconds=0.1)
     doomed = next(iter(pids(dask).values()))
-    killer = threading.Timer(1.0, os.kill, [doomed, signal.SIGKILL])
+    killer = threading.Thread(target=kill_amid_the_rows, args=[doomed, server])
     with FlowMaestroClient(KEY, server.url) as client:
         journal = tmp_path / "batch.sqlite"
         batch = Batch(client, "wf", journal=journal, poll_interval=0.2, settle=1.0)
@@ -77,9 +89,44 @@ def test_rows_are_submitted_by_all_workers_and_a_killed_one_loses_none(server, d
         killer.start()
         outcomes = list(batch.run(rows(200), key="n", engine=engine))
         killer.join()
-    assert doomed not in pids(dask).values()
+    until(lambda: doomed not in pids(dask).values())
     assert Counter(one.status for one in outcomes) == {"completed": 200}
     assert ran(server) == Counter(range(200))
+
+
+class LostResult:
+    """A task that is finished, and whose result went down with its worker."""
+
+    status = "finished"
+
+    def __init__(self, error):
+        self.error = error
+
+    def add_done_callback(self, callback):
+        callback(self)
+
+    def result(self):
+        raise self.error
+
+    def cancel(self):
+        pass
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError("lost"), KeyError("lost")])
+def test_a_result_that_is_lost_with_its_worker_is_an_error_and_not_a_wait_for_ever(error):
+    class Cluster:
+        def nthreads(self):
+            return {"worker": 1}
+
+        def run(self, function, **options):
+            return {"worker": "process"}
+
+        def submit(self, *arguments, **options):
+            return LostResult(error)
+
+    future = DaskEngine(Cluster()).submit(Ticket("wf", {}))
+    with pytest.raises(BatchError, match="lost"):
+        future.result(60)
 
 
 def test_the_asynchronous_batch_uses_the_cluster_as_well(server, dask, tmp_path):
@@ -144,7 +191,7 @@ def test_a_process_remembers_a_bounded_number_of_tickets_and_clients(server, mon
         client.close()
 
 
-def test_a_cluster_without_workers_is_refused(tmp_path):
+def test_a_cluster_without_workers_is_refused(distributed, tmp_path):
     with (
         distributed.LocalCluster(
             n_workers=0, dashboard_address="127.0.0.1:0", local_directory=str(tmp_path)

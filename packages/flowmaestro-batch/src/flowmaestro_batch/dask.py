@@ -157,10 +157,17 @@ class DaskEngine:
         if task.status != "finished":
             self._fail(name, f"its task on a Dask worker is {task.status}")
             return
+        try:
+            # The ticket stays under way meanwhile: where the result is lost with its worker,
+            # this may wait until _watch has failed the ticket.
+            sent = task.result()
+        except BaseException as exc:  # a cancelled task raises one
+            self._fail(name, f"the result of its task was lost: {exc or type(exc).__name__}")
+            return
         with self._lock:
             found = self._under_way.pop(name, None)
         if found is not None:
-            found[2].set_result(task.result())
+            found[2].set_result(sent)
 
     def _fail(self, name: str, problem: str) -> None:
         with self._lock:
