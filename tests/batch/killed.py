@@ -10,7 +10,7 @@ from flowmaestro_batch import Batch
 
 def main(url: str, rows: int, journal: str) -> None:
     with FlowMaestroClient("fm_live_test", url) as client:
-        batch = Batch(client, "wf", journal=journal, concurrency=20, poll_interval=0.1, settle=1.0)
+        batch = Batch(client, "wf", journal=journal, concurrency=20, poll_interval=0.02, settle=0.3)
         source = ({"n": number} for number in range(rows))
         for outcome in batch.run(source, key="n"):
             if not outcome.resumed:

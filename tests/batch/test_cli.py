@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -23,12 +22,17 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def server():
     server = LocalServer(max_running=100)
+    # Rows end only while this is set.
+    server.may_end = threading.Event()
+    server.may_end.set()
 
     @server.workflow("wf")
     def wf(inputs, run):
         if inputs["name"] == "bad":
             raise ValueError("no such company")
         run.sleep(float(inputs["seconds"]))
+        while not server.may_end.is_set():
+            run.sleep(0.01)
         return {"hello": inputs["name"]}
 
     with server.start():
@@ -111,8 +115,10 @@ def test_where_there_is_no_terminal_lines_tell_how_far_it_is(arguments, capsys):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-def test_on_a_terminal_there_is_a_bar(arguments, monkeypatch):
+def test_on_a_terminal_there_is_a_bar(arguments, server, monkeypatch):
     import pty
+
+    server.may_end.clear()
 
     ours, theirs = pty.openpty()
     told = b""
@@ -122,6 +128,8 @@ def test_on_a_terminal_there_is_a_bar(arguments, monkeypatch):
         try:
             while piece := os.read(ours, 65536):
                 told += piece
+                if b"4 running" in told:
+                    server.may_end.set()
         except OSError:
             # The other end is closed.
             pass
@@ -130,11 +138,11 @@ def test_on_a_terminal_there_is_a_bar(arguments, monkeypatch):
     reader.start()
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    line = arguments([str(number) for number in range(4)], seconds=1.0)
+    line = arguments([str(number) for number in range(4)])
     with open(theirs, "w", encoding="utf-8") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         status = main(line)
-    reader.join(10)
+    reader.join(100)
     os.close(ours)
     assert status == 0
     assert "\u2501".encode() in told
@@ -148,28 +156,42 @@ def start(line, **options):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-@pytest.mark.timeout(40)
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_waits_for_what_runs_and_a_second_one_leaves_it(arguments, server, tmp_path, times):
     rows = [str(number) for number in range(30)]
-    line = arguments(rows, "--concurrency", "5", seconds=2.0)
-    process = start(line, stderr=subprocess.PIPE, text=True)
+    server.may_end.clear()
+    process = start(arguments(rows, "--concurrency", "5"), stderr=subprocess.PIPE, text=True)
     until(lambda: len(server.executions) == 5)
-    time.sleep(0.2)
-    started = time.monotonic()
-    for _ in range(times):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-    _, told = process.communicate(timeout=20)
-    took = time.monotonic() - started
-    assert process.returncode == 130
-    assert "waiting for 5 executions (Ctrl-C again leaves them to the next start)" in told
+    # The process knows of all five, and polls them.
+    until(lambda: polls(server))
+    process.send_signal(signal.SIGINT)
+    told = ""
+    while "waiting for 5 executions" not in told:
+        line = process.stderr.readline()
+        assert line, told
+        told += line
+    assert "(Ctrl-C again leaves them to the next start)" in told
     if times == 1:
-        assert "5 completed" in told
+        server.may_end.set()
+    else:
+        process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=100)
+    assert process.returncode == 130
+    if times == 1:
+        assert "5 completed" in rest
         assert len(outcomes(tmp_path)) == 5
     else:
-        assert "interrupted; start again to go on" in told
-        assert took < 1.5
+        assert "interrupted; start again to go on" in rest
+        assert {one.status for one in server.executions} == {"running"}
     assert len(server.executions) == 5
-    assert main(arguments(rows, seconds=2.0)) == 0
+    server.may_end.set()
+    assert main(arguments(rows)) == 0
     assert sorted(one.inputs["name"] for one in server.executions) == sorted(rows)
+
+
+def polls(server):
+    """Count the requests for the list of executions that were sent after the fifth submission."""
+    requests = [(request.method, request.path) for request in server.requests]
+    submissions = [n for n, (method, _) in enumerate(requests) if method == "POST"]
+    polled = [n for n, request in enumerate(requests) if request == ("GET", "/api/v1/executions")]
+    return sum(n > submissions[4] for n in polled)

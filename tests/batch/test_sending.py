@@ -11,8 +11,6 @@ import pytest
 from flowmaestro_batch import Sent, Ticket
 from flowmaestro_batch._sync import compat
 
-pytestmark = pytest.mark.timeout(10)
-
 TICKETS = [Ticket("wf", {"n": number}) for number in range(3)]
 
 
