@@ -35,18 +35,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _longest_first(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no worker is busy with it after all others.
+    """Begin with the longest tests, so that no worker is busy with one after all others.
 
-    That is what has more time than other tests; each is put beside a short one, as workers
-    take tests by twos.
+    Those are the tests that have a time limit of their own. Each is put beside a short one, as
+    workers take tests by twos.
     """
 
     def seconds(item: pytest.Item) -> float:
         marker = item.get_closest_marker("timeout")
         return float(marker.args[0]) if marker else 0.0
 
-    longest = sorted((item for item in items if seconds(item) > 60), key=seconds, reverse=True)
-    others = [item for item in items if seconds(item) <= 60]
+    longest = sorted((item for item in items if seconds(item)), key=seconds, reverse=True)
+    others = [item for item in items if not seconds(item)]
     first = [item for pair in zip(longest, others) for item in pair]
     items[:] = first + longest[len(others) :] + others[len(longest) :]
 

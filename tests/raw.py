@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Callable, Optional
 
 
@@ -18,39 +18,43 @@ def raw_server(
 ) -> Iterator[str]:
     """Answers every connection with whatever bytes it is told to, and keeps what was asked."""
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(0.1)
+    address = listener.getsockname()
     stopped = threading.Event()
 
     def talk(connection: socket.socket) -> None:
-        connection.settimeout(5)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls is not None:
-            connection = tls.wrap_socket(connection, server_side=True)
-        with connection:
-            try:
+        # The client may be gone at every step.
+        with suppress(OSError), connection:
+            connection.settimeout(60)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                connection = tls.wrap_socket(connection, server_side=True)
+            with connection:
                 head = connection.recv(65536)
                 if heads is not None:
                     heads.append(head)
                 answer(connection)
-            except OSError:
-                return
 
     def serve() -> None:
-        while not stopped.is_set():
+        while True:
             try:
                 connection, _ = listener.accept()
             except OSError:
                 continue
+            if stopped.is_set():
+                connection.close()
+                return
             threading.Thread(target=talk, args=(connection,), daemon=True).start()
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     try:
         scheme = "http" if tls is None else "https"
-        yield f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"{scheme}://127.0.0.1:{address[1]}"
     finally:
         stopped.set()
-        thread.join(2)
+        # On no system does closing the listener surely wake a thread that accepts.
+        socket.create_connection(address, 60).close()
+        thread.join(60)
         listener.close()
 
 

@@ -15,7 +15,8 @@ STARTING = [
     ("reset_after", {}),
     ("truncate", {}),
     ("stall", FOREVER),
-    ("latency", {"seconds": 1.2}),
+    # Longer than the timeout of the calls.
+    ("latency", {"seconds": 4.8}),
     *(("status", {"status": status}) for status in (408, 500, 502, 503, 504)),
     ("status", {"status": 429, "headers": {"Retry-After": "0"}}),
     ("status", {"status": 503, "headers": {"Retry-After": "0"}}),

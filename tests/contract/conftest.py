@@ -1,4 +1,4 @@
-"""One server for each dialect, with everything on it that the documented uses need."""
+"""A server for each test, in each dialect, with all that the documented uses need."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from flowmaestro_local import LocalServer, Run
 
 
-@pytest.fixture(scope="session", params=["wire", "documented"])
+@pytest.fixture(params=["wire", "documented"])
 def server(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
     server = build_server(request.param)
     with server.start():
@@ -40,7 +40,10 @@ def build_server(dialect: str) -> LocalServer:
     @server.workflow("wf_pauses")
     def pauses(inputs: dict, run: Run) -> dict:
         run.pause("a person is asked")
-        run.sleep(0.5)
+        # One request may be answered already; the next one certainly sees the pause.
+        paused_at = len(server.requests)
+        while len(server.requests) < paused_at + 2:
+            run.sleep(0.01)
         run.resume()
         return {}
 

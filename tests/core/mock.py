@@ -58,16 +58,22 @@ class Chunks(httpx.SyncByteStream, httpx.AsyncByteStream):
 
 
 class Slow(Chunks):
-    """A body whose pieces come one by one."""
+    """A body whose pieces come one by one, and are counted."""
+
+    def __init__(self, *chunks: Union[bytes, Exception]) -> None:
+        super().__init__(*chunks)
+        self.count = 0
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in super().__iter__():
             time.sleep(0.02)
+            self.count += 1
             yield chunk
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for chunk in super().__iter__():
             await anyio.sleep(0.02)
+            self.count += 1
             yield chunk
 
 

@@ -11,21 +11,37 @@ from tests.core.mock import Chunks
 
 pytestmark = pytest.mark.anyio
 
+LONGEST_LOOK = "flowmaestro_core._async.compat._LONGEST_LOOK"
 
-class Late(Chunks):
-    """Sends its bytes while a look is under way."""
+
+class Gated(Chunks):
+    """Sends each of its pieces when it is told to, and nothing once it is closed."""
+
+    def __init__(self, *chunks):
+        super().__init__(*chunks)
+        self.gates = [anyio.Event() for _ in chunks]
 
     async def __aiter__(self):
-        for part in self:
-            await anyio.sleep(0.1)
-            yield part
+        for gate, chunk in zip(self.gates, self):
+            await gate.wait()
+            if self.is_closed:
+                return
+            yield chunk
+
+    async def aclose(self):
+        await super().aclose()
+        for gate in self.gates:
+            gate.set()
 
 
 @pytest.fixture
-async def pump():
-    response = httpx.Response(
-        200, stream=Late(b"bytes", b"more"), request=httpx.Request("GET", "http://a")
-    )
+async def body():
+    return Gated(b"bytes", b"more")
+
+
+@pytest.fixture
+async def pump(body):
+    response = httpx.Response(200, stream=body, request=httpx.Request("GET", "http://a"))
     closed = []
     pump = await open_pump(response, print, lambda: closed.append(True))
     yield pump
@@ -34,13 +50,17 @@ async def pump():
     assert closed == [True]
 
 
-async def test_a_look_that_is_under_way_is_not_cancelled_by_bytes(pump):
+async def test_a_look_that_is_under_way_is_not_cancelled_by_bytes(pump, body, monkeypatch):
     """Cancelled while it connects, it could leave an open socket behind."""
+    monkeypatch.setattr(LONGEST_LOOK, 60.0)
     ends = []
 
     async def look():
         try:
-            await anyio.sleep(0.3)
+            body.gates[0].set()
+            # The bytes are read by then.
+            await anyio.wait_all_tasks_blocked()
+            await anyio.sleep(0.1)
             ends.append("done")
         except BaseException as problem:
             ends.append(repr(problem))
@@ -51,35 +71,47 @@ async def test_a_look_that_is_under_way_is_not_cancelled_by_bytes(pump):
     assert ends[0] == "done"
 
 
-async def test_bytes_that_were_read_are_not_lost_to_a_look_that_fails(pump):
-    async def look(seconds):
-        await anyio.sleep(seconds)
+async def test_bytes_that_were_read_are_not_lost_to_a_look_that_fails(pump, body, monkeypatch):
+    monkeypatch.setattr(LONGEST_LOOK, 60.0)
+
+    async def look():
+        body.gates[0].set()
+        await anyio.wait_all_tasks_blocked()
         raise ValueError("the status cannot be had")
 
-    assert await pump.next(lambda: 0.01, lambda: look(0.2)) == b"bytes"
+    assert await pump.next(lambda: 0.01, look) == b"bytes"
     with pytest.raises(ValueError, match="cannot be had"):
-        await pump.next(lambda: 0.0, lambda: look(0.0))
+        await pump.next(lambda: 0.0, look)
 
 
-async def test_a_look_that_takes_long_does_not_hold_bytes_back_for_ever(pump, monkeypatch):
-    monkeypatch.setattr("flowmaestro_core._async.compat._LONGEST_LOOK", 0.1)
-    with anyio.fail_after(5):
-        assert await pump.next(lambda: 0.01, anyio.sleep_forever) == b"bytes"
+async def test_a_look_that_takes_long_does_not_hold_bytes_back_for_ever(pump, body, monkeypatch):
+    monkeypatch.setattr(LONGEST_LOOK, 0.1)
+
+    async def look():
+        body.gates[0].set()
+        await anyio.sleep_forever()
+
+    with anyio.fail_after(30):
+        assert await pump.next(lambda: 0.01, look) == b"bytes"
 
 
 @pytest.mark.parametrize("left", ["with bytes", "cancelled"])
-async def test_no_look_outlives_the_reading(pump, monkeypatch, left):
-    monkeypatch.setattr("flowmaestro_core._async.compat._LONGEST_LOOK", 0.01)
+async def test_no_look_outlives_the_reading(pump, body, monkeypatch, left):
+    monkeypatch.setattr(LONGEST_LOOK, 0.01)
     looks = []
 
     async def look():
         looks.append("begun")
+        if left == "with bytes":
+            body.gates[0].set()
+        else:
+            scope.cancel()
         try:
             await anyio.sleep_forever()
         finally:
             looks.append("ended")
 
-    with anyio.move_on_after(5 if left == "with bytes" else 0.05) as scope:
+    with anyio.move_on_after(30) as scope:
         await pump.next(lambda: 0.01, look)
     assert scope.cancelled_caught == (left == "cancelled")
     assert looks == ["begun", "ended"]

@@ -9,6 +9,7 @@ import ssl
 import sys
 import threading
 import time
+import types
 
 import httpx
 import pytest
@@ -19,15 +20,36 @@ from flowmaestro_core._sync import compat
 from flowmaestro_core.response import Unanswered
 from tests.raw import raw_server
 from tests.receiver import soon
+from tests.threads import all_ended, threads_started_by
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows reads ahead only")
 
 
+class Noted(httpx.SyncByteStream):
+    """A body that tells when its first bytes cannot be lost any more."""
+
+    def __init__(self, stream, *, is_read_ahead):
+        self._stream = stream
+        self._is_read_ahead = is_read_ahead
+        self.has_come = threading.Event()
+
+    def __iter__(self):
+        for chunk in self._stream:
+            if not self._is_read_ahead:
+                self.has_come.set()
+            yield chunk
+            # Who reads ahead has put the bytes by before it asks for more.
+            self.has_come.set()
+
+    def close(self):
+        self._stream.close()
+
+
 @pytest.fixture(params=["watched", "watched, over TLS", "ahead"])
 def connect(request, monkeypatch):
-    """Give what opens a pump on a response whose parts come so many seconds after each other."""
+    """Give what opens a pump on a response of parts; an event among them is waited for."""
     server = client = None
     if "TLS" in request.param:
         authority = trustme.CA()
@@ -35,25 +57,30 @@ def connect(request, monkeypatch):
         authority.issue_cert("127.0.0.1").configure_cert(server)
         client = ssl.create_default_context()
         authority.configure_trust(client)
-    if request.param == "ahead":
+    is_read_ahead = request.param == "ahead"
+    if is_read_ahead:
         monkeypatch.setattr(compat, "is_interruptible", lambda response: False)
     over = threading.Event()
     opened = contextlib.ExitStack()
 
-    def open_pump(*parts, seconds=0.1):
+    def open_pump(*parts):
         def answer(connection):
             connection.sendall(HEAD)
             for part in parts:
-                time.sleep(seconds)
-                connection.sendall(b"%x\r\n%b\r\n" % (len(part), part))
-            over.wait(5)
+                if isinstance(part, bytes):
+                    connection.sendall(b"%x\r\n%b\r\n" % (len(part), part))
+                elif not part.wait(60):
+                    return
+            # Longer than any test takes.
+            over.wait(600)
 
         url = opened.enter_context(raw_server(answer, tls=server))
         transport = opened.enter_context(httpx.HTTPTransport(verify=client or True))
         response = transport.handle_request(httpx.Request("GET", url))
-        return opened.enter_context(
-            contextlib.closing(compat.open_pump(response, failed, lambda: None))
-        )
+        response.stream = Noted(response.stream, is_read_ahead=is_read_ahead)
+        pump = compat.open_pump(response, failed, lambda: None)
+        pump.has_come = response.stream.has_come
+        return opened.enter_context(contextlib.closing(pump))
 
     with opened:
         yield open_pump
@@ -64,20 +91,18 @@ def failed(problem):
     return Unanswered(problem, "lost")
 
 
-def threads():
-    return sum(thread.name == "flowmaestro-stream" for thread in threading.enumerate())
-
-
 def test_bytes_that_come_before_a_look_is_due_are_all_given(connect):
-    pump = connect(b"one", b"two", seconds=0.05)
+    gates = [threading.Event(), threading.Event()]
+    pump = connect(gates[0], b"one", gates[1], b"two")
     looks = []
-    assert pump.next(lambda: 5.0, lambda: looks.append(True)) == b"one"
-    assert pump.next(lambda: 5.0, lambda: looks.append(True)) == b"two"
+    for gate, part in zip(gates, (b"one", b"two")):
+        with soon(gate.set, 0.05):
+            assert pump.next(lambda: 60.0, lambda: looks.append(True)) == part
     assert looks == []
 
 
 def test_looks_are_repeated_until_one_ends_the_reading(connect):
-    pump = connect(seconds=0)
+    pump = connect()
     looks = []
 
     def look():
@@ -89,16 +114,18 @@ def test_looks_are_repeated_until_one_ends_the_reading(connect):
 
 
 def test_each_reading_has_its_own_time_for_the_first_look(connect):
-    pump = connect(b"one", b"two", seconds=0.3)
+    gate = threading.Event()
+    pump = connect(b"one", gate, b"two")
     looks = []
-    assert pump.next(lambda: 5.0, lambda: True) == b"one"
+    assert pump.next(lambda: 60.0, lambda: True) == b"one"
 
     def look():
         looks.append(True)
+        gate.set()
         return False
 
     # Sooner than the one before would have been, and no longer beside the bytes.
-    pump.next(lambda: 0.1, look)
+    assert pump.next(lambda: 0.1, look) == b"two"
     count = len(looks)
     assert count >= 1
     time.sleep(0.3)
@@ -107,21 +134,24 @@ def test_each_reading_has_its_own_time_for_the_first_look(connect):
 
 def test_a_look_that_is_due_at_once_is_not_waited_for(connect):
     """Before 3.11, a queue of C's waits for ever where its time is over before it has begun."""
-    pump = connect(b"one", b"two", seconds=0.1)
-    assert pump.next(lambda: 5.0, lambda: False) == b"one"
+    pump = connect(b"one", b"two")
+    assert pump.next(lambda: 60.0, lambda: False) == b"one"
+    # Most often the second part is there by then.
     time.sleep(0.3)
-    assert pump.next(lambda: 5.0, lambda: False) == b"two"
+    assert pump.next(lambda: 60.0, lambda: False) == b"two"
     began = time.monotonic()
     assert pump.next(lambda: 0.0, lambda: True) is None
     pump.finish()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
 
 
 def test_a_look_that_fails_is_the_readers_affair_and_loses_no_bytes(connect):
-    pump = connect(b"bytes", seconds=0.2)
+    gate = threading.Event()
+    pump = connect(gate, b"bytes")
 
     def look():
-        time.sleep(0.4)
+        gate.set()
+        assert pump.has_come.wait(60)
         raise ValueError("the status cannot be had")
 
     assert pump.next(lambda: 0.05, look) == b"bytes"
@@ -135,76 +165,113 @@ def test_a_reading_can_be_ended_from_another_thread(connect):
     with soon(pump.interrupt, 0.2):
         result = pump.next(lambda: 60.0, lambda: False)
     assert result == b"" or isinstance(result, Unanswered)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
 
 
 def test_the_end_of_a_response_is_waited_for_a_moment_only(connect):
     pump = connect(b"last")
-    assert pump.next(lambda: 5.0, lambda: False) == b"last"
+    assert pump.next(lambda: 60.0, lambda: False) == b"last"
     began = time.monotonic()
     pump.finish()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 30
 
 
 def test_no_thread_outlives_the_pump(connect):
-    pump = connect()
-    assert pump.next(lambda: 0.05, lambda: True) is None
-    pump.close()
-    pump.close()
-    assert threads() == 0
+    with threads_started_by("flowmaestro_core") as threads:
+        for parts, pause in (((b"one",), 60.0), ((), 0.05)):
+            pump = connect(*parts)
+            assert pump.next(lambda pause=pause: pause, lambda: True) == (b"".join(parts) or None)
+            pump.close()
+            pump.close()
+    assert len(threads) == 2
+    # The first one ended in the middle of the response, the second one was ended by its look.
+    assert all_ended(threads, 30)
 
 
 def test_ctrl_c_does_not_wait_for_a_look(connect):
     pump = connect()
-    looking = threading.Event()
+    looking, released = threading.Event(), threading.Event()
+    ends = []
 
     def look():
         looking.set()
-        time.sleep(3)
+        released.wait(60)
+        ends.append("the look's")
         return False
 
     def press():
-        assert looking.wait(2)
-        # Into the sleep, and not just before it.
-        time.sleep(0.1)
-        os.kill(os.getpid(), signal.SIGINT)
+        if looking.wait(60):
+            # Most often into the wait, and not just before it.
+            time.sleep(0.1)
+            os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=press).start()
-    began = time.monotonic()
+    presser = threading.Thread(target=press)
+    presser.start()
     with pytest.raises(KeyboardInterrupt):
         pump.next(lambda: 0.05, look)
     pump.close()
-    assert time.monotonic() - began < 2.5
+    assert ends == []
+    released.set()
+    presser.join()
 
 
-def read_late(monkeypatch, *, interruptible):
-    """Read an answer that has a byte a second, with 1.3 s for it; gives how long it took."""
+@pytest.fixture
+def late(monkeypatch):
+    """Give a response of single bytes, each sent when it is told to, and a clock that stands."""
+    clock = types.SimpleNamespace(now=0.0)
+    monkeypatch.setattr(reading, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
+    send, over = threading.Semaphore(1), threading.Event()
 
     def answer(connection):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
-        for _ in range(5):
+        while send.acquire(timeout=60) and not over.is_set():
             connection.sendall(b"x")
-            time.sleep(1)
 
-    monkeypatch.setattr(reading, "is_interruptible", lambda response: interruptible)
     with raw_server(answer) as url, httpx.HTTPTransport() as transport:
-        request = httpx.Request("GET", url, extensions={"timeout": {"read": 5.0}})
+        request = httpx.Request("GET", url, extensions={"timeout": {"read": 60.0}})
         response = transport.handle_request(request)
         response.request = request
-        began = time.monotonic()
-        with pytest.raises((httpx.TransportError, TimeoutError)) as caught:
-            list(reading.read_until(response, compat.chunks_of(response), began + 1.3))
-        response.close()
-        return time.monotonic() - began, caught.value
+        with contextlib.closing(response):
+            yield types.SimpleNamespace(response=response, clock=clock, send=send.release)
+        over.set()
+        send.release()
 
 
-def test_a_late_body_is_cut_at_its_deadline_where_the_connection_is_its_own(monkeypatch):
-    took, problem = read_late(monkeypatch, interruptible=True)
-    assert 1.2 < took < 1.9
-    assert isinstance(problem, httpx.TransportError)
+def test_a_late_body_is_cut_at_its_deadline_where_the_connection_is_its_own(late):
+    chunks = compat.chunks_of(late.response)
+    # With the first byte the pool takes the read timeout, which is shortened no more.
+    assert next(chunks) == b"x"
+    late.send()
+    began = time.monotonic()
+    with threads_started_by("flowmaestro_core") as threads:
+        body = reading.read_until(late.response, chunks, 0.3)
+        assert next(body) == b"x"
+        # No byte comes any more.
+        with pytest.raises(httpx.TransportError) as caught:
+            next(body)
+    assert not isinstance(caught.value, httpx.TimeoutException)
+    assert 0.3 <= time.monotonic() - began < 30
+    assert len(threads) == 1
+    assert all_ended(threads, 30)
 
 
-def test_a_late_body_is_left_at_the_next_byte_where_the_connection_carries_others(monkeypatch):
-    took, problem = read_late(monkeypatch, interruptible=False)
-    assert 1.9 < took < 2.9
-    assert "the deadline is over" in str(problem)
+def test_a_late_body_is_left_at_the_next_byte_where_the_connection_carries_others(
+    late, monkeypatch
+):
+    monkeypatch.setattr(reading, "is_interruptible", lambda response: False)
+
+    def chunks():
+        response = compat.chunks_of(late.response)
+        yield next(response)
+        # The deadline passes while the second byte is waited for; there is no third one.
+        late.clock.now = 60.0
+        late.send()
+        yield from response
+
+    with threads_started_by("flowmaestro_core") as threads:
+        body = reading.read_until(late.response, chunks(), 60.0)
+        assert next(body) + next(body) == b"xx"
+        with pytest.raises(TimeoutError, match="the deadline is over"):
+            next(body)
+    # None that would end what the connection carries beside.
+    assert threads == []

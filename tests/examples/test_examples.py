@@ -47,7 +47,7 @@ def test_an_example_prints_what_it_is_for(name, dialect):
         input="hi there\n\n",
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=110,
         env={**os.environ, "FLOWMAESTRO_LOCAL_DIALECT": dialect},
     )
     assert done.returncode == 0, done.stderr

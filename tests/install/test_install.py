@@ -19,7 +19,7 @@ HTTPX = {"anyio", "certifi", "h11", "httpcore", "httpx", "idna", "typing-extensi
 # What httpx and anyio need on older Pythons only.
 BACKPORTS = {"exceptiongroup", "sniffio"}
 
-pytestmark = [pytest.mark.install, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.install, pytest.mark.timeout(900)]
 
 TRY_IT = """
 from flowmaestro_local import LocalServer

@@ -26,7 +26,7 @@ def fails(
     answer: Callable[[socket.socket], None], **options: object
 ) -> flowmaestro.FlowMaestroError:
     with raw_server(answer) as url:
-        with FlowMaestroClient(SECRET, url, timeout=5, max_retries=0, **options) as client:
+        with FlowMaestroClient(SECRET, url, timeout=60, max_retries=0, **options) as client:
             with pytest.raises(flowmaestro.FlowMaestroError) as caught:
                 client.workflows.list()
     return caught.value
@@ -141,7 +141,7 @@ def test_promise_7_the_key_is_nowhere(name, caplog):
     with raw_server(answer or (lambda s: None)) as url:
         if answer is None:
             url = "http://127.0.0.1:1"
-        client = FlowMaestroClient(SECRET, url, timeout=5, max_retries=1)
+        client = FlowMaestroClient(SECRET, url, timeout=60, max_retries=1)
         for call in (
             client.workflows.list,
             lambda: client.workflows.execute("wf"),

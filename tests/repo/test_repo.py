@@ -193,7 +193,7 @@ def test_importing_the_front_loads_no_http_library():
             f"import sys; {statement}; print([m for m in ('httpx', 'anyio') if m in sys.modules])"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=110, check=True
         )
         assert done.stdout.strip() == "[]", statement
 

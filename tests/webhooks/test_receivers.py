@@ -39,7 +39,7 @@ def wsgi(app: object) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/hook"
         server.shutdown()
-        thread.join(5)
+        thread.join(60)
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def asgi(app: object) -> Iterator[str]:
     until(lambda: server.started)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/hook"
     server.should_exit = True
-    thread.join(5)
+    thread.join(60)
 
 
 @pytest.fixture(scope="module", params=["fastapi", "flask", "django"])
@@ -68,7 +68,7 @@ def post(url: str, body: bytes, secret: str, delivery: str, **headers: str) -> t
     sent = {"X-FlowMaestro-Signature": signature, "X-FlowMaestro-Delivery-ID": delivery, **headers}
     request = urllib.request.Request(url, body, {"Content-Type": "application/json", **sent})
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=100) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

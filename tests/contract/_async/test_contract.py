@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,7 +19,7 @@ from flowmaestro.types import (
 )
 from flowmaestro_local import LocalServer
 from tests.conftest import KEY
-from tests.receiver import Receiver, soon, until
+from tests.receiver import Receiver, until
 
 pytestmark = pytest.mark.anyio  # async only
 
@@ -40,7 +41,15 @@ async def new_thread(client: AsyncFlowMaestroClient) -> str:
     return (await client.agents.create_thread("agent_123"))["data"]["id"]
 
 
-def say(server: LocalServer, thread_id: str) -> None:
+def say(server: LocalServer, thread_id: str, types: list[str]) -> None:
+    """Send a message once somebody follows the thread, by a stream or by polling."""
+
+    def polls() -> int:
+        path = f"/api/v1/threads/{thread_id}/messages"
+        return sum((r.method, r.path) == ("GET", path) for r in server.requests)
+
+    # What the first poll saw is known when the second one is sent.
+    until(lambda: "connected" in types or polls() >= 2)
     with flowmaestro.FlowMaestroClient(KEY, server.url) as another:
         another.threads.send_message(thread_id, "soon")
 
@@ -187,10 +196,11 @@ async def test_a_wait_raises_for_failed_executions_where_asked_to(client):
     assert caught.value.execution["id"] == execution_id
 
 
-async def test_a_wait_that_takes_too_long_carries_what_it_last_saw(client):
+async def test_a_wait_that_takes_too_long_carries_what_it_last_saw(client, server):
     execution_id = await start(client, "wf_slow")
+    until(lambda: server.executions[-1].status == "running")
     with pytest.raises(TimeoutError) as caught:
-        await client.executions.wait_for_completion(execution_id, 0.05, timeout=0.3)
+        await client.executions.wait_for_completion(execution_id, 0.05, timeout=1)
     assert isinstance(caught.value, flowmaestro.TimeoutError)
     assert caught.value.execution["status"] == "running"
     assert (await client.executions.get(execution_id))["data"]["status"] == "running"
@@ -241,8 +251,21 @@ async def test_a_stream_tells_that_an_execution_was_cancelled(client):
 
 
 async def test_events_come_live_where_the_backend_sends_them(client, server):
-    execution_id = await start(client, "wf_123", seconds=0.5)
-    events = [event async for event in client.executions.stream(execution_id)]
+    connected = threading.Event()
+
+    @server.workflow("wf_followed")
+    def followed(inputs, run):
+        while not connected.is_set():
+            run.sleep(0.01)
+        run.progress(50)
+        with run.node("lookup", type="http"):
+            pass
+
+    events = []
+    async for event in client.executions.stream(await start(client, "wf_followed")):
+        events.append(event)
+        if event["type"] == "connected":
+            connected.set()
     if server.dialect == "wire":
         assert [event["type"] for event in events] == ["connected", "execution:completed"]
         return
@@ -335,13 +358,15 @@ async def test_an_answer_that_fails_ends_its_events_with_the_reason(client):
 async def test_a_thread_can_be_followed(client, server):
     thread_id = await new_thread(client)
     types = []
-    with soon(lambda: say(server, thread_id)):
-        async with client.threads.stream(thread_id) as stream:
-            async for event in stream:
-                types.append(event["type"])
-                if event["type"] == "message:completed":
-                    assert event["content"] == "You said soon"
-                    break
+    speaker = threading.Thread(target=say, args=(server, thread_id, types))
+    speaker.start()
+    async with client.threads.stream(thread_id) as stream:
+        async for event in stream:
+            types.append(event["type"])
+            if event["type"] == "message:completed":
+                assert event["content"] == "You said soon"
+                break
+    speaker.join(60)
     assert "message:token" in types
 
 
@@ -437,7 +462,7 @@ async def test_a_webhook_is_delivered_signed_and_recorded(client):
         assert events[0]["event"] == "test"
         assert events[1]["event"] == "execution.completed"
         assert events[1]["data"]["outputs"] == {"greeting": "Hello Ada"}
-        until(lambda: receiver.deliveries[1].headers["X-FlowMaestro-Event"])
+        assert receiver.deliveries[1].headers["X-FlowMaestro-Event"] == "execution.completed"
         deliveries = [one async for one in client.webhooks.iter_deliveries(created["id"])]
         assert deliveries[0]["event_type"] is WebhookEventType.EXECUTION_COMPLETED
         assert deliveries[0]["status"] in (DeliveryStatus.SUCCESS, DeliveryStatus.PENDING)

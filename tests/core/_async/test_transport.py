@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 
 import httpx
@@ -206,46 +207,52 @@ async def test_a_deadline_bounds_the_retries_and_their_pauses():
         began = time.monotonic()
         with pytest.raises(errors.ServerError):
             await client.with_options(deadline=0.3, max_retries=50).call(GET)
-        assert time.monotonic() - began < 1
+        # All the retries take minutes.
+        assert time.monotonic() - began < 30
 
 
 async def test_a_deadline_shortens_the_timeouts():
     async with scripted(data()) as client:
-        await client.with_options(deadline=2).call(GET)
+        await client.with_options(deadline=20).call(GET)
         timeouts = client.script.requests[0].extensions["timeout"]
-        assert all(0 < timeouts[step] <= 2 for step in ("connect", "read", "write", "pool"))
+        assert all(0 < timeouts[step] <= 20 for step in ("connect", "read", "write", "pool"))
 
 
 async def test_a_deadline_cuts_an_answer_that_drips_in():
-    chunks = [b'{"data": ', *[b" "] * 100, b"1}"]
-    lengths = ({"content-length": "112"}, {}, {"content-encoding": "identity"})
+    chunks = [b'{"data": ', *[b" "] * 1_000, b"1}"]
+    lengths = ({"content-length": "1011"}, {}, {"content-encoding": "identity"})
     for headers in lengths:
-        async with scripted(httpx.Response(200, headers=headers, stream=Slow(*chunks))) as client:
-            began = time.monotonic()
+        body = Slow(*chunks)
+        async with scripted(httpx.Response(200, headers=headers, stream=body)) as client:
             with pytest.raises(errors.TimeoutError, match=r"deadline of 0\.3 s") as caught:
                 await client.with_options(deadline=0.3).call(POST)
-            assert time.monotonic() - began < 1.5
+            # So many as come within the deadline, and never one more for a slow machine.
+            assert body.count < 30
             assert caught.value.outcome_unknown is True
 
 
 @pytest.mark.parametrize("bound", ["timeout", "deadline"])
 async def test_an_answer_in_the_place_of_a_stream_is_bounded_like_any_other(bound):
     """Only an event stream may be silent for longer."""
+    over = threading.Event()
+    ends = []
 
     def answer(connection):
         head = b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\n"
-        connection.sendall(head + b"Content-Length: 100\r\n\r\n{")
+        connection.sendall(head + b"Content-Length: 1000\r\n\r\n{")
         # A deadline is harder to keep: each of these bytes comes in time.
-        for _ in range(10):
-            time.sleep(0.4)
+        for _ in range(300):
+            if over.wait(0.1):
+                return
             connection.sendall(b" " if bound == "deadline" else b"")
+        ends.append("the server's")
 
     with raw_server(answer) as url:
         async with AsyncCoreClient(KEY, url, max_retries=0) as client:
-            began = time.monotonic()
             with pytest.raises(errors.TimeoutError):
                 await client.with_options(**{bound: 0.5}).open(Request.get("/executions/e/events"))
-            assert time.monotonic() - began < 2
+            over.set()
+    assert ends == []
 
 
 async def test_a_deadline_that_is_kept_changes_nothing():
@@ -253,9 +260,10 @@ async def test_a_deadline_that_is_kept_changes_nothing():
     for headers in ({"content-length": str(len(whole))}, {}):
         answer = httpx.Response(200, headers=headers, stream=Slow(whole[:4], whole[4:]))
         async with scripted(answer) as client:
-            assert (await client.with_options(deadline=5).call(POST))["data"] == 1
+            view = client.with_options(timeout=100, deadline=60)
+            assert (await view.call(POST))["data"] == 1
             reads = [one.extensions["timeout"]["read"] for one in client.script.requests]
-            assert 4 < reads[0] <= 5
+            assert 50 < reads[0] <= 60
 
 
 async def test_a_slow_call_has_its_own_time_unless_the_caller_says_how_long():
@@ -336,7 +344,7 @@ async def test_proxies_of_the_environment_are_used_for_calls_and_streams(monkeyp
         if b"/events " in heads[-1]:
             connection.sendall(response(b"data: {}\n\n", "Content-Type: text/event-stream"))
         else:
-            connection.sendall(response(b'{"data": "by proxy"}'))
+            connection.sendall(response(b'{"data": "by proxy"}', "Connection: close"))
 
     heads = []
     with raw_server(answer, heads) as proxy:
