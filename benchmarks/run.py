@@ -476,6 +476,64 @@ def growth(bench: Bench) -> None:
     )
 
 
+FIXTURE_TESTS = """
+import pytest
+
+
+@pytest.mark.parametrize("number", range(100))
+def test_a_run(flowmaestro_server, flowmaestro_client, number):
+    flowmaestro_server.workflow("wf")(lambda inputs: inputs)
+    result = flowmaestro_client.run("wf", {"number": number}, poll_interval=0.01)
+    assert result["outputs"] == {"number": number}
+"""
+
+
+def local_server(bench: Bench) -> None:
+    """What flowmaestro-local costs the tests that stand on it."""
+    milliseconds: dict[str, list[float]] = {"get": [], "start_and_stop": []}
+    with Worker("flowmaestro-local", sys.executable, bench.plain) as worker:
+        for turn in range(bench.rounds + 1):
+            for measure, count in (("get", 200), ("start_and_stop", 20)):
+                wall = worker.run(measure, count)["wall"]
+                if turn:
+                    milliseconds[measure].append(1_000 * wall / count)
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder, "test_runs.py")
+        program.write_text(FIXTURE_TESTS)
+        # The folder may be inside this project, whose own pytest settings are not meant.
+        Path(folder, "pytest.ini").write_text("[pytest]\n")
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", program.name]
+        for turn in range(4):
+            started = time.perf_counter()
+            subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+            if turn:
+                seconds.append(time.perf_counter() - started)
+    rows = []
+    for measure, figures, limit, unit in (
+        ("a call on a kept connection", milliseconds["get"], 1, "ms"),
+        ("start and stop", milliseconds["start_and_stop"], 20, "ms"),
+        ("100 pytest tests, each with a server, a client and one `run`", seconds, 5, "s"),
+    ):
+        median = statistics.median(figures)
+        measured = f"{median:.2f} {unit} ({min(figures):.2f} to {max(figures):.2f})"
+        bench.goal(
+            "flowmaestro-local",
+            f"flowmaestro-local: {measure}",
+            f"under {limit} {unit}",
+            measured,
+            met=median < limit,
+        )
+        rows.append([measure, measured])
+    bench.table(
+        "The local server",
+        "Wall time with flowmaestro-local in the process of its client. The tests are a whole "
+        "pytest run, interpreter start included.",
+        ["", "takes"],
+        rows,
+    )
+
+
 def write(bench: Bench) -> None:
     lines = [
         "# Performance",
@@ -526,6 +584,7 @@ MEASURES = (
     many,
     transports,
     growth,
+    local_server,
 )
 
 

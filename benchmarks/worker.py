@@ -335,6 +335,25 @@ def json_alone(url: str) -> dict[str, Measure]:
     return {"sized": sized}
 
 
+def local_server(url: str) -> dict[str, Measure]:
+    """flowmaestro-local in the process of its client, as tests have it."""
+    from flowmaestro import FlowMaestroClient
+    from flowmaestro_local import LocalServer
+
+    server = LocalServer()
+    server.workflow(WORKFLOW)(lambda inputs: inputs)
+    client = FlowMaestroClient(api_key=KEY, base_url=server.start().url)
+
+    def start_and_stop(count: int) -> None:
+        for _ in range(count):
+            LocalServer().start().stop()
+
+    return {
+        "get": repeat(lambda: client.workflows.get(WORKFLOW)),
+        "start_and_stop": start_and_stop,
+    }
+
+
 def stages(url: str) -> dict[str, Measure]:
     """What our own streams do, one thing more each time; with orjson."""
     from functools import partial
@@ -405,6 +424,7 @@ SUBJECTS: dict[str, Callable[..., dict[str, Measure]]] = {
     "httpx, async": httpx_async,
     "aiohttp, async": aiohttp_async,
     "json": json_alone,
+    "flowmaestro-local": local_server,
     "openai": openai_sync,
     "langgraph-sdk": langgraph_sync,
     "stages": stages,
