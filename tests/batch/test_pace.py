@@ -69,8 +69,9 @@ def test_nearly_all_that_a_minute_allows_is_used_and_hardly_any_is_refused(
     drive(plan, pace, 240, latency)
     sent = sum(plan.minutes.values()) + plan.refused
     assert plan.refused <= 0.01 * sent
+    # A plan that allows nearly as many as groups of 32 can be sent in is not used up by them.
+    possible = min(per_minute, 0.8 * 32 / latency * 60)
     for minute in (1, 2, 3):
-        possible = min(per_minute, 32 / latency * 60)
         assert plan.minutes[minute] >= 0.95 * possible - 1
 
 
