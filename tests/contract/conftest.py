@@ -35,14 +35,14 @@ def build_server(dialect: str) -> LocalServer:
 
     @server.workflow("wf_slow")
     def slow(inputs: dict, run: Run) -> None:
-        run.sleep(30)
+        run.sleep(600)
 
     @server.workflow("wf_pauses")
     def pauses(inputs: dict, run: Run) -> dict:
         run.pause("a person is asked")
         # One request may be answered already; the next one certainly sees the pause.
-        paused_at = len(server.requests)
-        while len(server.requests) < paused_at + 2:
+        paused_at, latest = len(server.requests), time.monotonic() + 60
+        while len(server.requests) < paused_at + 2 and time.monotonic() < latest:
             run.sleep(0.01)
         run.resume()
         return {}

@@ -32,7 +32,7 @@ def test_the_code_of_a_page_is_python(name):
         ast.parse(block)
 
 
-@pytest.fixture(scope="module", params=["documented", "wire"])
+@pytest.fixture(params=["documented", "wire"])
 def server(request):
     server: LocalServer = build_server(request.param)
     with server.start():

@@ -52,7 +52,7 @@ print("works")
 
 
 def uv(*arguments: str, **named: object) -> str:
-    done = subprocess.run(["uv", *arguments], capture_output=True, text=True, timeout=240, **named)
+    done = subprocess.run(["uv", *arguments], capture_output=True, text=True, timeout=800, **named)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -82,7 +82,7 @@ class Environment:
 
     def run(self, code: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [self.python, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
+            [self.python, "-W", "error", "-c", code], capture_output=True, text=True, timeout=600
         )
         assert not check or done.returncode == 0, done.stderr
         return done

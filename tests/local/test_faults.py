@@ -102,7 +102,7 @@ def test_streams_can_be_spoiled(server):
         stream(server, timeout=2)
     server.faults.add("stall", "GET */workflows", seconds=0.2)
     began = time.monotonic()
-    httpx.get(f"{server.url}/api/v1/workflows", headers=HEADERS)
+    httpx.get(f"{server.url}/api/v1/workflows", headers=HEADERS, timeout=60)
     assert time.monotonic() - began >= 0.2
 
 
@@ -110,7 +110,7 @@ def test_chance_is_the_same_for_the_same_seed():
     def outcomes(seed: int) -> list[int]:
         server = LocalServer(seed=seed)
         server.faults.add("status", probability=0.5, times=None)
-        with server.start() as url, httpx.Client(headers=HEADERS) as http:
+        with server.start() as url, httpx.Client(headers=HEADERS, timeout=60) as http:
             return [http.get(f"{url}/api/v1/workflows").status_code for _ in range(20)]
 
     first = outcomes(1)

@@ -205,7 +205,7 @@ def test_cancelling_reaches_the_handler_that_runs(server, client):
     @server.workflow("thread")
     def in_thread(inputs, run):
         try:
-            run.sleep(30)
+            run.sleep(600)
         except ExecutionCancelled:
             ended.append("thread")
             raise
@@ -213,7 +213,7 @@ def test_cancelling_reaches_the_handler_that_runs(server, client):
     @server.workflow("task")
     async def in_task(inputs, run):
         try:
-            await asyncio.sleep(30)
+            await asyncio.sleep(600)
         except asyncio.CancelledError:
             ended.append("task")
             raise
@@ -298,7 +298,8 @@ def test_keys_are_known_expired_revoked_and_limited_in_scope(server):
             assert caught.value.code == code
     with FlowMaestroClient("fm_live_good", server.url) as client:
         client.workflows.list()
-    answer = httpx.get(f"{server.url}/api/v1/workflows", headers={"X-API-Key": "fm_live_good"})
+    headers = {"X-API-Key": "fm_live_good"}
+    answer = httpx.get(f"{server.url}/api/v1/workflows", headers=headers, timeout=60)
     assert answer.status_code == 200
 
 
@@ -328,11 +329,15 @@ def test_a_body_that_is_too_large_or_no_json_is_refused(server):
     small.workflow("wf")(lambda: None)
     with small.start() as url:
         target, headers = f"{url}/api/v1/workflows/wf/execute", {"X-API-Key": KEY}
-        assert httpx.post(target, content=b"x" * 101, headers=headers).status_code == 413
-        answer = httpx.post(target, content=b"{", headers=headers)
+
+        def post(content):
+            return httpx.post(target, content=content, headers=headers, timeout=60)
+
+        assert post(b"x" * 101).status_code == 413
+        answer = post(b"{")
         assert answer.status_code == 400
         assert answer.json()["error"] == "Bad Request"
-        assert httpx.post(target, content=b"[1]", headers=headers).status_code == 202
+        assert post(b"[1]").status_code == 202
 
 
 def test_webhooks_are_retried_and_recorded(server, client):
@@ -449,13 +454,13 @@ def test_a_server_runs_once_at_a_time_and_can_be_started_again():
             server.start()
         assert server.url == first
     with server.start() as url:
-        assert httpx.get(url).status_code == 200
+        assert httpx.get(url, timeout=60).status_code == 200
     server.stop()
 
 
 def test_the_start_page_says_what_is_registered(server):
     server.workflow("wf_<b>", name="<script>")(lambda: None)
-    page = httpx.get(server.url).text
+    page = httpx.get(server.url, timeout=60).text
     assert "wf_&lt;b&gt;" in page
     assert "<script>" not in page
 
@@ -497,7 +502,7 @@ def test_it_serves_programs_in_any_language(tmp_path: Path):
 def test_state_is_kept_over_restarts(tmp_path: Path):
     server = LocalServer(path=tmp_path / "dev.sqlite")
     server.workflow("wf")(lambda inputs: inputs)
-    server.workflow("slow")(lambda inputs, run: run.sleep(30))
+    server.workflow("slow")(lambda inputs, run: run.sleep(600))
     server.agent("a")(lambda message: message)
     with server.start() as url, FlowMaestroClient(KEY, url) as client:
         done = run(client, "wf", a=1)

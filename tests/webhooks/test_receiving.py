@@ -155,7 +155,7 @@ def test_replays_are_refused_by_their_age():
     for age in (0, 200):
         body = event_body(age=age)
         assert construct_event(body, {NAME: sign(body)}, SECRET, tolerance=300)
-    for age, says in ((400, "400 s old|401 s old"), (-400, "ahead of this machine's clock")):
+    for age, says in ((400, r"4\d\d s old"), (-400, "ahead of this machine's clock")):
         body = event_body(age=age)
         assert construct_event(body, {NAME: sign(body)}, SECRET)
         with pytest.raises(WebhookVerificationError, match=says) as caught:
@@ -187,6 +187,6 @@ def test_receiving_imports_no_http_library():
         "print([name for name in ('httpx', 'anyio', 'asyncio') if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=110, check=True
     )
     assert done.stdout.strip() == "[]"

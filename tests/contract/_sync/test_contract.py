@@ -119,7 +119,7 @@ def test_an_unknown_workflow_is_a_not_found_error(client):
 
 
 def test_run_executes_and_waits(client):
-    result = client.run("wf_123", {"name": "Ada"}, poll_interval=0.05, timeout=10)
+    result = client.run("wf_123", {"name": "Ada"}, poll_interval=0.05, timeout=60)
     assert result["outputs"] == {"greeting": "Hello Ada"}
     assert result["status"] is ExecutionStatus.COMPLETED
 
@@ -487,7 +487,7 @@ def test_the_rate_limit_is_known_after_the_first_answer(client):
 
 
 def test_a_view_shares_the_connections_and_has_its_own_options(client):
-    view = client.with_options(timeout=5, max_retries=0, headers={"X-Team": "a"})
+    view = client.with_options(timeout=60, max_retries=0, headers={"X-Team": "a"})
     view.workflows.list()
     assert client.rate_limit == view.rate_limit
     view.close()

@@ -15,7 +15,9 @@ import pytest
 import flowmaestro
 from flowmaestro import AsyncFlowMaestroClient
 from flowmaestro_local import LocalServer, Run
+from flowmaestro_local.engine import Engine
 from tests.conftest import KEY
+from tests.receiver import until
 
 pytestmark = [
     pytest.mark.anyio,  # async only
@@ -125,7 +127,7 @@ async def test_promise_1_garbage_in_a_stream_does_not_end_it(client, server):
     assert end["type"] == "execution:completed"
 
 
-async def follow_in_silence(seconds):
+async def follow_in_silence(seconds, monkeypatch):
     """Follow an execution whose stream is silent.
 
     Returns:
@@ -141,8 +143,15 @@ async def follow_in_silence(seconds):
         while not is_followed.is_set():
             run.sleep(0.01)
         run.sleep(seconds)
-        ended.append((time.monotonic(), polls()))
         return {"a": 1}
+
+    def noted(engine, *arguments, **named):
+        # In the thread that answers requests: none comes between this and the end.
+        ended.append((time.monotonic(), polls()))
+        end(engine, *arguments, **named)
+
+    end = Engine._end
+    monkeypatch.setattr(Engine, "_end", noted)
 
     def polls():
         (execution,) = silent.executions
@@ -163,21 +172,21 @@ async def follow_in_silence(seconds):
 
 
 @pytest.mark.parametrize("seconds", [0.2, 4.5])
-async def test_promise_1_the_first_poll_after_the_end_ends_a_silent_stream(seconds):
-    _, polls_after_the_end = await follow_in_silence(seconds)
+async def test_promise_1_the_first_poll_after_the_end_ends_a_silent_stream(seconds, monkeypatch):
+    _, polls_after_the_end = await follow_in_silence(seconds, monkeypatch)
     assert polls_after_the_end <= 1
 
 
 @pytest.mark.clock
-async def test_promise_1_the_end_of_a_silent_stream_is_told_within_three_seconds():
-    late, _ = await follow_in_silence(2.2)
+async def test_promise_1_the_end_of_a_silent_stream_is_told_within_three_seconds(monkeypatch):
+    late, _ = await follow_in_silence(2.2, monkeypatch)
     assert late < 3
 
 
 async def test_promise_1_a_stream_that_is_always_dropped_is_given_up(client, server):
     server.faults.add("reset_before", "GET */events", times=None)
     with pytest.raises(flowmaestro.ConnectionError):
-        await collect(client.with_options(max_retries=1), await start(client))
+        await collect(client.with_options(max_retries=1), await start(client, "slow"))
     server.faults.clear()
     server.faults.add("cut_stream", "GET */events", times=None, after=1)
     with pytest.raises(flowmaestro.StreamError, match="was lost"):
@@ -186,12 +195,23 @@ async def test_promise_1_a_stream_that_is_always_dropped_is_given_up(client, ser
 
 async def test_promise_1_status_checks_that_fail_do_not_end_a_stream():
     silent = LocalServer(dialect="wire")
-    silent.workflow("wf")(lambda inputs, run: run.sleep(1.5))
+    is_followed = threading.Event()
+
+    @silent.workflow("wf")
+    def wf(inputs, run):
+        while not is_followed.is_set():
+            run.sleep(0.01)
+        run.sleep(1.5)
+
     silent.faults.add("status", "GET */executions/????????-*", status=500, times=1)
+    types = []
     with silent.start() as url:
         async with AsyncFlowMaestroClient(KEY, url) as client:
-            events = [event async for event in client.executions.stream(await start(client))]
-    assert events[-1]["type"] == "execution:completed"
+            async for event in client.executions.stream(await start(client)):
+                types.append(event["type"])
+                is_followed.set()
+    assert types == ["connected", "execution:completed"]
+    assert silent.faults.injected == {"status 500": 1}
 
 
 # 2. Waits are polite and exact
@@ -211,6 +231,7 @@ async def test_promise_2_a_wait_gets_through_limits_faults_and_resets(client, se
 
 async def test_promise_2_a_wait_keeps_its_timeout_though_requests_are_slow(client, server):
     execution_id = await start(client, "slow")
+    until(lambda: server.executions[-1].status == "running")
     server.faults.add("latency", "GET */executions/*", seconds=0.3)
     server.faults.add("latency", "GET */executions/*", times=None, seconds=60)
     began = time.monotonic()
