@@ -129,15 +129,17 @@ def test_mappings_of_any_kind_are_rows_and_are_read_one_by_one():
     assert read == [0, 1, 2]
 
 
+TEXTS = st.text(max_size=8)
 VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**60), 2**60)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=10,
+    | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=5,
 )
+INPUTS = st.dictionaries(TEXTS, VALUES, max_size=3)
 
 
 def as_javascript_tells_it(value):
@@ -152,13 +154,13 @@ def as_javascript_tells_it(value):
     return {key: as_javascript_tells_it(value[key]) for key in sorted(value, reverse=True)}
 
 
-@given(st.dictionaries(st.text(), VALUES))
+@given(INPUTS)
 def test_inputs_are_known_again_when_the_backend_tells_them(inputs):
     told = json.loads(json.dumps(as_javascript_tells_it(inputs)))
     assert fingerprint(told) == fingerprint(inputs)
 
 
-@given(st.dictionaries(st.text(), VALUES), st.dictionaries(st.text(), VALUES))
+@given(INPUTS, INPUTS)
 def test_other_inputs_have_another_fingerprint(inputs, others):
     same = as_javascript_tells_it(inputs) == as_javascript_tells_it(others)
     if not same:
