@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ KEY = "fm_live_test"
 WIRE = Path(__file__).parent / "data" / "wire"
 
 pytest_plugins = ["pytester"]
+
+# A shell lets its jobs in the background ignore Ctrl-C, and their children with them: the
+# programs that the tests press it for have to hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine that is busy is slow to make examples, which says nothing of what they test.
 settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])

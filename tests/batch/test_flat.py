@@ -59,7 +59,8 @@ def held_by(rows, journal, **options):
 @pytest.fixture
 def threads_without_coverage():
     """Have no thread followed: of each that there was, coverage keeps more than a kilobyte."""
-    trace = threading.gettrace()
+    # Python 3.9 has no name for reading it.
+    trace = threading.gettrace() if hasattr(threading, "gettrace") else threading._trace_hook
     threading.settrace(None)
     yield
     threading.settrace(trace)
