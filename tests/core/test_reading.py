@@ -219,7 +219,7 @@ def test_ctrl_c_does_not_wait_for_a_look(connect):
 def late(monkeypatch):
     """Give a response of single bytes, each sent when it is told to, and a clock that stands."""
     clock = types.SimpleNamespace(now=0.0)
-    monkeypatch.setattr(reading, "time", types.SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(reading, "monotonic", lambda: clock.now)
     send, over = threading.Semaphore(1), threading.Event()
 
     def answer(connection):

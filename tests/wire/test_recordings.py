@@ -353,7 +353,7 @@ def test_webhooks():
 
 
 def test_tests_of_webhooks_have_the_documented_keys(monkeypatch):
-    monkeypatch.setattr("time.monotonic", lambda: 5.0)
+    monkeypatch.setattr("flowmaestro_webhooks._sync.monotonic", lambda: 5.0)
     with httpx.Client(transport=Script(replay("webhooks/test"))) as http_client:
         client = FlowMaestroClient(KEY, URL, http_client=http_client)
         worked = client.webhooks.test("w")["data"]

@@ -162,7 +162,8 @@ def unanswered(failure: Exception, address: str, timeouts: Timeouts) -> Unanswer
     if isinstance(failure, (httpx.ConnectError, httpx.ProxyError)):
         untrusted = "CERTIFICATE_VERIFY_FAILED" in what
         error = errors.ConnectionError(
-            f"cannot connect to {address}: {what}", code="connection_failed"
+            f"cannot connect to {address}: {what}",
+            code="certificate_untrusted" if untrusted else "connection_failed",
         )
         return Unanswered(error, NOT_SENT, final=untrusted)
     if isinstance(failure, (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL)):

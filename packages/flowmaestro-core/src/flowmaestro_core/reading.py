@@ -14,10 +14,10 @@ import queue
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Callable, Optional, Union
 
+from .clock import monotonic
 from .response import Unanswered
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def read_until(response: httpx.Response, chunks: Iterator[bytes], until: float) 
     """
     # The pool looks here when it begins to read the body, which most are with one chunk.
     timeout: dict[str, Optional[float]] = response.request.extensions["timeout"]
-    left = max(until - time.monotonic(), 0.001)
+    left = max(until - monotonic(), 0.001)
     timeout["read"] = min(timeout["read"] or left, left)
     missing = _length_of(response)
     # Held to end the reading, so that nobody else's is ended, once this one is over.
@@ -121,7 +121,7 @@ def read_until(response: httpx.Response, chunks: Iterator[bytes], until: float) 
         for chunk in chunks:
             yield chunk
             missing -= len(chunk)
-            left = until - time.monotonic()
+            left = until - monotonic()
             if left <= 0 < missing:
                 raise TimeoutError("the deadline is over")
             if timer is None and missing > 0 and is_interruptible(response):
@@ -200,7 +200,7 @@ class _Watch:
     def begin(self, pause: Pause, look: Look) -> None:
         """Look after each pause, until it is time to rest."""
         self._pause, self._look = pause, look
-        due = self._due = time.monotonic() + pause()
+        due = self._due = monotonic() + pause()
         if due < self._wakes:
             self._bell.set()
 
@@ -223,7 +223,7 @@ class _Watch:
             # From here on every `begin` rings, until it is known when to wake.
             self._wakes = math.inf
             self._wakes = due = self._due
-            wait = due - time.monotonic()
+            wait = due - monotonic()
             if wait > 0:
                 self._bell.wait(min(wait, threading.TIMEOUT_MAX))
                 self._bell.clear()
@@ -234,7 +234,7 @@ class _Watch:
     def _is_over(self) -> bool:
         """Look, if it is still time for it."""
         with self._looking:
-            if self._due > time.monotonic():
+            if self._due > monotonic():
                 return False
             try:
                 self.has_ended = self._look()
@@ -242,7 +242,7 @@ class _Watch:
                 # For the caller, when it has stopped reading.
                 self.problem = raised
                 self.has_ended = True
-            self._due = time.monotonic() + self._pause()
+            self._due = monotonic() + self._pause()
             return self.has_ended
 
 
@@ -304,8 +304,8 @@ class Ahead:
 
     def finish(self) -> None:
         """Read to the end, if it comes at once."""
-        end = time.monotonic() + LAST_MOMENT
-        while not _is_end(self._take(max(end - time.monotonic(), 0.0))):
+        end = monotonic() + LAST_MOMENT
+        while not _is_end(self._take(max(end - monotonic(), 0.0))):
             pass
         # The thread ends with the response; it may be about to.
         self._thread.join(LAST_MOMENT)

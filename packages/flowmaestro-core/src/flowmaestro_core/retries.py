@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Callable, NamedTuple, Optional
 
-__all__ = ["LOST", "NOT_SENT", "Failure", "RetryPolicy", "parse_retry_after"]
+from . import errors
+
+__all__ = ["LOST", "NOT_SENT", "Failure", "RetryPolicy", "is_transient", "parse_retry_after"]
 
 # How far a request got that has no answer.
 NOT_SENT = "not sent"
@@ -128,3 +130,29 @@ def _seconds_until(date: str, now: float) -> float:
         return moment.timestamp() - now
     except (TypeError, ValueError, IndexError, OverflowError):
         return math.nan
+
+
+# Codes of errors that stay however often the request is sent.
+_PERMANENT_CODES = frozenset(
+    {"certificate_untrusted", "request_invalid", "response_too_large", "client_closed"}
+)
+_PERMANENT_STATUSES = frozenset({501, 505})
+
+_TRANSIENT = (
+    errors.ConnectionError,
+    errors.TimeoutError,
+    errors.RateLimitError,
+    errors.ServerError,
+)
+
+
+def is_transient(error: errors.FlowMaestroError) -> bool:
+    """Say whether the same request may succeed a moment later.
+
+    Waits and streams ride out what is transient, within their own time, and raise the rest.
+    """
+    return (
+        isinstance(error, _TRANSIENT)
+        and error.code not in _PERMANENT_CODES
+        and error.status_code not in _PERMANENT_STATUSES
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
@@ -10,6 +9,7 @@ from flowmaestro_core import errors
 from flowmaestro_core._async.compat import AsyncPump, settle, sleep
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core._async.stream import AsyncEventStream, AsyncSource
+from flowmaestro_core.clock import monotonic
 from flowmaestro_core.config import check_options
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
@@ -268,11 +268,11 @@ class AsyncExecutions:
             if bound is not None
         ]
         bound = min(bounds) if bounds else None
-        until = None if bound is None else time.monotonic() + bound
+        until = None if bound is None else monotonic() + bound
         last: Optional[Execution] = None
         problem = ""
         while True:
-            remaining = None if until is None else until - time.monotonic()
+            remaining = None if until is None else until - monotonic()
             # The last look gets a moment, so that an end in the last second is seen.
             looking = options._replace(
                 max_retries=0, deadline=None if remaining is None else max(remaining, 2.0)
@@ -292,7 +292,7 @@ class AsyncExecutions:
                 if seen["status"] in TERMINAL_STATUSES:
                     break
             if until is not None:
-                remaining = until - time.monotonic()
+                remaining = until - monotonic()
                 if remaining <= 0:
                     raise _timed_out(execution_id, bound, last, problem)
                 wait = min(wait, remaining)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
@@ -11,6 +10,7 @@ from flowmaestro_core import errors
 from flowmaestro_core._sync.compat import Pump, settle, sleep
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core._sync.stream import EventStream, Source
+from flowmaestro_core.clock import monotonic
 from flowmaestro_core.config import check_options
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
@@ -269,11 +269,11 @@ class Executions:
             if bound is not None
         ]
         bound = min(bounds) if bounds else None
-        until = None if bound is None else time.monotonic() + bound
+        until = None if bound is None else monotonic() + bound
         last: Optional[Execution] = None
         problem = ""
         while True:
-            remaining = None if until is None else until - time.monotonic()
+            remaining = None if until is None else until - monotonic()
             # The last look gets a moment, so that an end in the last second is seen.
             looking = options._replace(
                 max_retries=0, deadline=None if remaining is None else max(remaining, 2.0)
@@ -293,7 +293,7 @@ class Executions:
                 if seen["status"] in TERMINAL_STATUSES:
                     break
             if until is not None:
-                remaining = until - time.monotonic()
+                remaining = until - monotonic()
                 if remaining <= 0:
                     raise _timed_out(execution_id, bound, last, problem)
                 wait = min(wait, remaining)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from flowmaestro_core import errors
 from flowmaestro_core._async.compat import AsyncPump, sleep
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core._async.stream import AsyncEventStream, AsyncSource
+from flowmaestro_core.clock import monotonic
 from flowmaestro_core.request import (
     Request,
     check_text,
@@ -386,14 +386,14 @@ class AsyncThreads:
         """Find the agent's answer where the backend only acknowledged the message."""
         thread_id, message_id = sent["thread_id"], sent.get("message_id")
         bound = self._client.options.deadline or _ANSWER_SECONDS
-        until = time.monotonic() + bound
+        until = monotonic() + bound
         pause = _FIRST_PAUSE / 4
         while True:
             messages: Any = (await self.list_messages(thread_id))["data"]
             answer = answer_among(messages, message_id)
             if answer is not None:
                 return answer
-            if time.monotonic() + pause > until:
+            if monotonic() + pause > until:
                 break
             await sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
@@ -409,7 +409,7 @@ class AsyncThreads:
     async def _new_answers(self, thread_id: str) -> AsyncGenerator[dict[str, Any], None]:
         """Look at a thread's messages again and again, and tell the new answers."""
         deadline = self._client.options.deadline
-        until = None if deadline is None else time.monotonic() + deadline
+        until = None if deadline is None else monotonic() + deadline
         known: Optional[set[str]] = None
         pause = _FIRST_PAUSE
         while True:
@@ -422,7 +422,7 @@ class AsyncThreads:
                     for event in events_of_answer(told, thread_id, message_id=message["id"]):
                         yield event
             pause = _FIRST_PAUSE if new else min(pause * 1.5, _LONGEST_PAUSE)
-            if until is not None and time.monotonic() + pause > until:
+            if until is not None and monotonic() + pause > until:
                 raise errors.TimeoutError(
                     f"the stream of thread {thread_id!r} reached its deadline of {deadline:g} s",
                     code="deadline_exceeded",

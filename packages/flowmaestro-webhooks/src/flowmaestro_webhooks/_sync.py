@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from flowmaestro_core._sync.pagination import iterate
+from flowmaestro_core.clock import monotonic
 from flowmaestro_core.config import NOT_GIVEN, NotGiven
 from flowmaestro_core.errors import FlowMaestroError
 from flowmaestro_core.pages import page_of
@@ -316,9 +316,9 @@ class Webhooks:
             read_timeout=_TEST_SECONDS,
             check="a second call sends a second test delivery",
         )
-        began = time.monotonic()
+        began = monotonic()
         answer = self._client.call(request)
-        round_trip_ms = round((time.monotonic() - began) * 1000)
+        round_trip_ms = round((monotonic() - began) * 1000)
         return test_result_of(answer, round_trip_ms)  # type: ignore[return-value]
 
     def deliveries(

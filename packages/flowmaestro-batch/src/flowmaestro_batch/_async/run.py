@@ -7,13 +7,13 @@ looks at what runs, or sleeps until there is something to do.
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from functools import partial
 from typing import Any, Optional
 
 from flowmaestro import AsyncFlowMaestroClient, FlowMaestroError
+from flowmaestro_core.clock import monotonic
 
 from ..clock import created_at
 from ..errors import DayLimitError, JournalError, RowError, TooManyFailuresError
@@ -87,7 +87,7 @@ class AsyncRun:
         self._new_failures = 0
         self._accepted = 0
         self._look_at = 0.0
-        self._started = time.monotonic()
+        self._started = monotonic()
         self._progress = Progress()
 
     @property
@@ -100,7 +100,7 @@ class AsyncRun:
             running=len(self._running) + len(self._doubtful),
             requests=self._backend.requests,
             refused=self._backend.refused,
-            seconds=time.monotonic() - self._started,
+            seconds=monotonic() - self._started,
         )
 
     def stop(self, *, leave: bool) -> None:

@@ -18,6 +18,7 @@ from flowmaestro import (
     RateLimit,
     RateLimitError,
 )
+from flowmaestro_core.clock import monotonic
 
 from ..clock import clock_offset
 from ..pace import Pace
@@ -60,9 +61,9 @@ class _Outage:
     def failed(self) -> float:
         """Count a failure, and give the seconds since the first."""
         if not self._failures:
-            self._since = time.monotonic()
+            self._since = monotonic()
         self._failures += 1
-        return time.monotonic() - self._since
+        return monotonic() - self._since
 
     def pause(self) -> float:
         """The seconds to wait now: more with each failure."""

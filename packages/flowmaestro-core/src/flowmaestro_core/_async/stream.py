@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from types import TracebackType
 from typing import Any, Callable, Generic, NamedTuple, Optional, TypeVar, Union
 
 from .. import errors
+from ..clock import monotonic
 from ..liveness import Liveness
 from ..logs import logger
 from ..response import Unanswered
@@ -113,7 +113,7 @@ class _Follower:
         """Give every event once, in order, to the last."""
         source = self._source
         ends = source.ends
-        now = time.monotonic()
+        now = monotonic()
         self._until = None if source.deadline is None else now + source.deadline
         self._liveness = Liveness(
             now, max_retries=source.max_retries, checks=source.check is not None
@@ -124,7 +124,7 @@ class _Follower:
             if isinstance(opened, AsyncPump):
                 pump = opened
                 decoder = EventDecoder(last_event_id=self._last_event_id)
-                self._liveness.opened(time.monotonic())
+                self._liveness.opened(monotonic())
                 try:
                     while True:
                         if self._is_watched:
@@ -164,7 +164,7 @@ class _Follower:
                 if not await self._may_catch_up():
                     yield self._ending
                     return
-                self._liveness.ending(time.monotonic())
+                self._liveness.ending(monotonic())
             opened = await self._reopen()
 
     def _events_in(self, decoder: EventDecoder, chunk: bytes) -> list[dict[str, Any]]:
@@ -184,7 +184,7 @@ class _Follower:
                 if event is not None:
                     events.append(event)
             self._liveness.heard(
-                time.monotonic(), event=bool(events), comment=decoder.comments > comments
+                monotonic(), event=bool(events), comment=decoder.comments > comments
             )
             return events
         raise problem
@@ -210,13 +210,13 @@ class _Follower:
         return None
 
     def _pause(self) -> float:
-        now = time.monotonic()
+        now = monotonic()
         pause = self._liveness.pause(now)
         return pause if self._until is None else max(min(pause, self._until - now), 0.0)
 
     async def _look(self) -> bool:
         """Look around while the stream is silent; True ends the reading."""
-        now = time.monotonic()
+        now = monotonic()
         self._check_deadline(now)
         if self._liveness.is_over(now) or self._liveness.is_stale(now):
             return True
@@ -242,14 +242,14 @@ class _Follower:
             retry_after = getattr(error, "retry_after", None)
             # The stream itself holds the only connection of the user's pool: let it go.
             self._no_connection = error.code == "pool_timeout"
-        now = time.monotonic()
+        now = monotonic()
         if self._ending is not None:
             self._liveness.ending(now)
         self._liveness.checked(now, retry_after=retry_after)
 
     async def _wait_to_reconnect(self, reason: str) -> None:
         """Pause before the next connection, or give up."""
-        now = time.monotonic()
+        now = monotonic()
         self._check_deadline(now)
         if self._no_connection:
             self._no_connection = False

@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .. import errors
+from ..clock import monotonic
 from ..config import Options, Timeouts
 from ..logs import log_request, logger
 from ..response import Answer, RateLimit, Unanswered, error_of, failure_of, read_data
@@ -102,7 +103,7 @@ class AsyncTransport:
             [Timeouts, Optional[float]], Awaitable[Union[Answer, Unanswered, Opened]]
         ],
     ) -> Union[Answer, Opened, dict[str, Any]]:
-        until = None if options.deadline is None else time.monotonic() + options.deadline
+        until = None if options.deadline is None else monotonic() + options.deadline
         policy = RetryPolicy(max_retries=options.max_retries)
         timeouts = _timeouts_for(request, options)
         repeatable = request.repeatable or options.retry_unsafe
@@ -113,7 +114,7 @@ class AsyncTransport:
                 raise errors.FlowMaestroError(
                     "the client is closed; make a new one", code="client_closed"
                 )
-            began = time.monotonic()
+            began = monotonic()
             remaining = None if until is None else until - began
             result: Union[Answer, Unanswered, Opened, None] = None
             with time_limit(remaining):
@@ -132,7 +133,7 @@ class AsyncTransport:
                     request.method,
                     request.path,
                     status,
-                    time.monotonic() - began,
+                    monotonic() - began,
                     attempt,
                     error.request_id if error is not None else _request_id(result),
                 )
@@ -145,7 +146,7 @@ class AsyncTransport:
                     return settled
             lost = lost or failure.outcome_unknown
             if until is not None:
-                remaining = until - time.monotonic()
+                remaining = until - monotonic()
             wait = policy.next_wait(
                 failure,
                 attempt,
@@ -191,7 +192,7 @@ def _judge(result: object) -> tuple[Optional[errors.FlowMaestroError], Failure]:
 def _is_late(result: object, until: float) -> bool:
     """True where whatever broke a try off was there to keep the deadline."""
     lost = isinstance(result, Unanswered) and result.network == LOST
-    return lost and time.monotonic() >= until
+    return lost and monotonic() >= until
 
 
 def _past_deadline(options: Options) -> Unanswered:

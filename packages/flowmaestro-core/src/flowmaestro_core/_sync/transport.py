@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .. import errors
+from ..clock import monotonic
 from ..config import Options, Timeouts
 from ..logs import log_request, logger
 from ..response import Answer, RateLimit, Unanswered, error_of, failure_of, read_data
@@ -98,7 +99,7 @@ class Transport:
         options: Options,
         one_try: Callable[[Timeouts, Optional[float]], Union[Answer, Unanswered, Opened]],
     ) -> Union[Answer, Opened, dict[str, Any]]:
-        until = None if options.deadline is None else time.monotonic() + options.deadline
+        until = None if options.deadline is None else monotonic() + options.deadline
         policy = RetryPolicy(max_retries=options.max_retries)
         timeouts = _timeouts_for(request, options)
         repeatable = request.repeatable or options.retry_unsafe
@@ -109,7 +110,7 @@ class Transport:
                 raise errors.FlowMaestroError(
                     "the client is closed; make a new one", code="client_closed"
                 )
-            began = time.monotonic()
+            began = monotonic()
             remaining = None if until is None else until - began
             result: Union[Answer, Unanswered, Opened, None] = None
             with time_limit(remaining):
@@ -128,7 +129,7 @@ class Transport:
                     request.method,
                     request.path,
                     status,
-                    time.monotonic() - began,
+                    monotonic() - began,
                     attempt,
                     error.request_id if error is not None else _request_id(result),
                 )
@@ -141,7 +142,7 @@ class Transport:
                     return settled
             lost = lost or failure.outcome_unknown
             if until is not None:
-                remaining = until - time.monotonic()
+                remaining = until - monotonic()
             wait = policy.next_wait(
                 failure,
                 attempt,
@@ -187,7 +188,7 @@ def _judge(result: object) -> tuple[Optional[errors.FlowMaestroError], Failure]:
 def _is_late(result: object, until: float) -> bool:
     """True where whatever broke a try off was there to keep the deadline."""
     lost = isinstance(result, Unanswered) and result.network == LOST
-    return lost and time.monotonic() >= until
+    return lost and monotonic() >= until
 
 
 def _past_deadline(options: Options) -> Unanswered:
