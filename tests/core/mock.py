@@ -26,7 +26,8 @@ class Script(httpx.BaseTransport, httpx.AsyncBaseTransport):
         if isinstance(step, Exception):
             raise step
         if callable(step):
-            return step(request)
+            step = step(request)
+        # A client wraps the stream of what it gets: the same response may be given again.
         return httpx.Response(step.status_code, headers=step.headers, stream=step.stream)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -97,26 +97,101 @@ def test_a_rhythm_that_was_misjudged_is_learned():
     assert connections < 20
 
 
-def test_a_stream_is_given_up_after_so_many_losses_without_progress():
-    liveness = clockwork(max_retries=2)
-    assert liveness.lost(1.0) == 0
-    assert liveness.lost(2.0) == 1
-    assert liveness.lost(3.0) is None
+def lose_until_given_up(liveness, now, every=1.0, **facts):
+    while liveness.lost(now, **facts) is not None:
+        now += every
+        assert now < 10_000
+    return now
 
 
-def test_progress_forgives_losses():
-    liveness = clockwork(max_retries=1)
-    assert liveness.lost(1.0) == 0
-    liveness.opened(1.0)
-    liveness.heard(1.5, event=True, comment=False)
-    assert liveness.lost(2.0) == 0
+def test_a_stream_is_given_up_after_a_minute_without_progress():
+    assert 60 < lose_until_given_up(clockwork(checks=False), 0.0) <= 61
+
+
+def test_a_stream_without_retries_is_given_up_at_once():
+    assert clockwork(max_retries=0).lost(1.0) is None
+
+
+def test_losses_are_counted_until_there_is_progress():
+    liveness = clockwork()
+    assert [liveness.lost(now) for now in (0.1, 0.2, 0.3)] == [0, 1, 2]
+    liveness.opened(0.4)
+    liveness.heard(0.5, event=True, comment=True)
+    assert liveness.lost(0.6) == 3, "what a server greets every connection with is no progress"
+    liveness.opened(0.7)
+    liveness.heard(0.8, event=True, comment=False, is_new=True)
+    assert liveness.lost(0.9) == 0
+
+
+@pytest.mark.parametrize("what", [{"event": True}, {"comment": True}])
+def test_what_comes_on_a_connection_that_has_settled_is_progress(what):
+    liveness = clockwork()
+    assert liveness.lost(0.1) == 0
+    liveness.opened(0.2)
+    liveness.heard(1.2, **{"event": False, "comment": False, **what})
+    assert liveness.lost(1.3) == 0
 
 
 def test_a_connection_that_lasted_is_progress():
-    liveness = clockwork(max_retries=1)
+    liveness = clockwork()
     assert liveness.lost(1.0) == 0
     liveness.opened(2.0)
     assert liveness.lost(13.0) == 0
+
+
+def test_an_attempt_that_took_long_is_no_connection_that_lasted():
+    liveness = clockwork()
+    assert liveness.lost(1.0) == 0
+    assert liveness.lost(31.0) == 1
+    assert liveness.lost(61.0) is None
+
+
+def test_progress_ends_an_outage():
+    liveness = clockwork()
+    liveness.lost(50.0)
+    assert liveness.outage(50.0) == 0, "the connection had lasted"
+    liveness.opened(60.0)
+    liveness.heard(61.0, event=True, comment=False)
+    assert 121 < lose_until_given_up(liveness, 62.0) <= 122.1
+
+
+def test_a_status_that_can_be_polled_is_no_outage():
+    liveness = clockwork()
+    for now in range(1, 1000):
+        assert liveness.lost(float(now)) is not None
+        liveness.checked(now + 0.5)
+    liveness.checked(1000.0, succeeded=False)
+    assert 1059 < lose_until_given_up(liveness, 1001.0) <= 1060
+
+
+def test_a_pause_that_is_asked_for_is_no_outage_but_has_an_end():
+    liveness = clockwork(checks=False)
+    assert liveness.lost(1.0, asked_for=50.0) == 0
+    assert 110 < lose_until_given_up(liveness, 51.0) <= 112
+    assert 120 < lose_until_given_up(clockwork(checks=False), 1.0, asked_for=50.0) <= 122
+
+
+def test_a_silent_connection_to_an_api_that_is_gone_is_left():
+    liveness = clockwork()
+    liveness.checked(30.0)
+    assert not liveness.is_gone(1000.0), "silence alone proves nothing"
+    liveness.checked(40.0, succeeded=False, unreachable=True)
+    assert not liveness.is_gone(90.0)
+    assert liveness.is_gone(90.1)
+    liveness.heard(95.0, event=False, comment=True)
+    assert not liveness.is_gone(150.0)
+    liveness.checked(160.0, succeeded=False)
+    assert not liveness.is_gone(1000.0), "whoever is refused has reached somebody"
+
+
+def test_the_same_events_after_each_break_do_not_put_the_checks_off():
+    liveness = clockwork()
+    liveness.checked(1.0)
+    for now in (1.1, 1.6, 2.1, 2.6):
+        liveness.lost(now)
+        liveness.opened(now)
+        liveness.heard(now + 0.1, event=True, comment=False)
+    assert liveness.until_check(3.0) == 0
 
 
 def test_a_stream_without_checks_has_only_long_pauses():

@@ -32,17 +32,21 @@ def pauses(monkeypatch):
     """Replace the sleeping between connections by a list of the pauses."""
     slept = []
 
-    def sleep(seconds):
+    def sleep(stop, seconds):
         slept.append(seconds)
 
-    monkeypatch.setattr(stream_module, "sleep", sleep)
+    monkeypatch.setattr(stream_module.Stop, "sleep", sleep)
+    # The clock goes on by the pauses that are not slept.
+    monkeypatch.setattr(stream_module, "monotonic", lambda: time.monotonic() + sum(slept))
     return slept
 
 
 @pytest.fixture(autouse=True)
-def _no_checks_while_silent(monkeypatch):
-    """Let no stream ask for the status only because the machine is slow."""
+def usual_polls(monkeypatch):
+    """Let no stream poll the status only because the machine is slow; give what undoes it."""
+    usual = liveness._CHECK_PAUSES
     monkeypatch.setattr(liveness, "_CHECK_PAUSES", (600.0,))
+    return lambda: monkeypatch.setattr(liveness, "_CHECK_PAUSES", usual)
 
 
 @contextlib.contextmanager
@@ -71,17 +75,199 @@ def test_a_stream_that_is_closed_early_is_connected_again():
     assert types == ["connected", "node:started", "execution:completed"]
 
 
-def test_a_stream_that_cannot_be_had_is_given_up_with_an_error(pauses):
-    def answer(request):
-        return events(CONNECTED) if request.url.path.endswith("/events") else RUNNING
+def is_stream(request):
+    return request.url.path.endswith("/events")
 
-    with scripted(answer, max_retries=2) as client:
-        with pytest.raises(errors.StreamError, match="execution 'e' was lost") as caught:
+
+def test_a_stream_is_given_up_after_a_minute_without_the_api(pauses, caplog):
+    def response(request):
+        raise httpx.ConnectError("refused")
+
+    with scripted(events(CONNECTED), response) as client:
+        with pytest.raises(
+            errors.StreamError, match=r"execution 'e' was lost.*for \d\d s"
+        ) as caught:
             types_of(client.executions.stream("e"))
     assert caught.value.code == "stream_lost"
-    streams = [r for r in client.script.requests if r.url.path.endswith("/events")]
-    assert len(streams) == 3
-    assert len(pauses) == 2
+    assert 60 < sum(pauses) < 120
+    reconnects = [request for request in client.script.requests[1:] if is_stream(request)]
+    warnings = [record for record in caplog.records if "connecting again" in record.message]
+    assert 8 <= len(reconnects) == len(warnings) < 60
+
+
+@pytest.mark.parametrize(
+    "away", [httpx.ConnectError("refused"), httpx.ReadError("reset"), error(502), error(503)]
+)
+@pytest.mark.parametrize("stream_of", ["executions", "threads"])
+def test_a_stream_survives_an_api_that_is_away_for_30_s(pauses, caplog, away, stream_of):
+    last = DONE if stream_of == "executions" else frame("message:completed", content="Hi")
+
+    def response(request):
+        if not pauses:
+            return events(CONNECTED, httpx.ReadError("reset"))
+        if sum(pauses) >= 30:
+            return events(last)
+        if isinstance(away, Exception):
+            raise away
+        return away
+
+    with scripted(response) as client:
+        types = types_of(getattr(client, stream_of).stream("e"))
+    assert types[-1].endswith(":completed")
+    assert "connecting again in" in caplog.text
+
+
+def test_a_stream_goes_on_by_polls_for_as_long_as_it_cannot_be_had(pauses, usual_polls):
+    usual_polls()
+
+    def response(request):
+        if is_stream(request):
+            return events(CONNECTED)
+        return COMPLETED if sum(pauses) > 3_600 else RUNNING
+
+    with scripted(response) as client:
+        types = types_of(client.executions.stream("e"))
+    assert types == ["connected", "execution:completed"]
+    # The pauses are 4 s on average once the first ones have failed.
+    assert len(client.script.requests) < 2_500
+
+
+def test_a_stream_without_retries_does_not_reconnect(pauses):
+    for status, ending in ((RUNNING, None), (COMPLETED, "execution:completed")):
+        with scripted(events(CONNECTED), status, max_retries=0) as client:
+            stream = client.executions.stream("e")
+            if ending is None:
+                with pytest.raises(errors.StreamError, match="was lost"):
+                    types_of(stream)
+            else:
+                assert (types_of(stream))[-1] == ending
+        assert len(client.script.requests) == 2
+    assert pauses == []
+
+
+@pytest.mark.parametrize("greeting", [STARTED, ": keepalive\n\n", "retry: 5\n\n", ""])
+def test_a_stream_that_is_closed_again_and_again_ends_with_its_execution(
+    pauses, usual_polls, greeting
+):
+    usual_polls()
+
+    def response(request):
+        if is_stream(request):
+            return events(greeting)
+        return COMPLETED if sum(pauses) > 20 else RUNNING
+
+    with scripted(response) as client:
+        types = types_of(client.executions.stream("e"))
+    assert types[-1] == "execution:completed"
+    assert sum(pauses) < 40
+    assert len(client.script.requests) < 100
+
+
+def test_the_status_is_polled_after_a_break():
+    with scripted(events(STARTED), COMPLETED) as client:
+        types = types_of(client.executions.stream("e"))
+    assert types == ["node:started", "execution:completed"]
+    assert [is_stream(request) for request in client.script.requests] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        httpx.Response(204),
+        httpx.Response(200, html="<p>hello"),
+        httpx.Response(200, json={"data": {}}),
+        httpx.Response(302, headers={"location": "/login"}),
+        error(400),
+        error(404),
+        error(501),
+    ],
+)
+def test_a_refusal_to_reconnect_does_not_hide_the_end(refusal):
+    def response(request):
+        return refusal if is_stream(request) else COMPLETED
+
+    with scripted(events(STARTED, httpx.ReadError("reset")), RUNNING, response) as client:
+        types = types_of(client.executions.stream("e"))
+    assert types[-1] == "execution:completed"
+
+
+def test_a_response_that_is_no_stream_does_not_hide_an_end_that_came_before():
+    with scripted(httpx.Response(204), COMPLETED) as client:
+        assert types_of(client.executions.stream("e")) == ["execution:completed"]
+
+
+def test_the_pause_that_a_server_asks_for_is_kept(pauses):
+    with scripted(events("retry: 3000\n\n", STARTED), RUNNING, events(DONE)) as client:
+        types_of(client.executions.stream("e"))
+    assert sum(pauses) >= 3
+    pauses.clear()
+    with scripted(events("retry: 999999999\n\n", STARTED), RUNNING, events(DONE)) as client:
+        types_of(client.executions.stream("e"))
+    assert 60 <= sum(pauses) < 61, "no longer than any other pause"
+
+
+def test_a_retry_field_that_is_no_number_is_ignored(pauses):
+    with scripted(events("retry: abc\n\n", STARTED), RUNNING, events(DONE)) as client:
+        types_of(client.executions.stream("e"))
+    assert sum(pauses) <= 0.5
+
+
+def test_the_status_is_polled_while_a_long_pause_is_kept(pauses, monkeypatch):
+    monkeypatch.setattr(liveness, "_CHECK_PAUSES", (2.0,))
+
+    def response(request):
+        if is_stream(request):
+            return events("retry: 30000\n\n", STARTED)
+        return COMPLETED if sum(pauses) >= 6 else RUNNING
+
+    with scripted(response) as client:
+        assert (types_of(client.executions.stream("e")))[-1] == "execution:completed"
+    assert sum(pauses) < 12
+
+
+def test_a_pause_after_one_refusal_does_not_slow_later_reconnects(pauses):
+    limited = error(429, retry_after="9")
+    streams = [events(STARTED), limited, events(STARTED), events(STARTED), events(DONE)]
+
+    def response(request):
+        return streams.pop(0) if is_stream(request) else RUNNING
+
+    with scripted(response) as client:
+        types_of(client.executions.stream("e"))
+    assert [pause >= 9 for pause in pauses] == [False, True, False, False]
+
+
+def test_a_pause_of_more_than_a_minute_is_the_callers_affair():
+    refused = error(429, retry_after="3600")
+    with scripted(events(CONNECTED), RUNNING, refused) as client:
+        with pytest.raises(errors.RateLimitError) as caught:
+            types_of(client.executions.stream("e"))
+    assert caught.value.retry_after == 3600
+
+
+HEARTBEATS = [
+    "event: ping\ndata:\n\n",
+    "event: ping\ndata: {}\n\n",
+    'event: ping\ndata: {"at": 5}\n\n',
+    "event: heartbeat\ndata: 1\n\n",
+    "event: Keep-Alive\n\n",
+    "data:\n\n",
+    "data: null\n\n",
+    "data: ping\n\n",
+    "event: message\ndata: null\n\n",
+    ": comment\n\n",
+]
+
+
+@pytest.mark.parametrize("beat", HEARTBEATS)
+def test_heartbeats_of_any_form_are_no_events(beat, caplog):
+    with scripted(events(beat, TOKENS, beat, beat, ANSWERED)) as client:
+        types = types_of(client.threads.send_message_stream("t", "Hello"))
+    assert types == ["message:started", "message:token", "message:completed"]
+    with scripted(events(beat, CONNECTED, beat, STARTED, DONE)) as client:
+        types = types_of(client.executions.stream("e"))
+    assert types == ["connected", "node:started", "execution:completed"]
+    assert caplog.text == ""
 
 
 def test_an_end_that_the_stream_cannot_bring_is_told_all_the_same():
@@ -114,7 +300,8 @@ def test_an_error_that_will_not_pass_ends_a_stream_that_is_connected_again():
 
 
 def test_a_limit_while_connecting_again_is_waited_for(pauses):
-    with scripted(events(CONNECTED), error(429, retry_after="9"), events(DONE)) as client:
+    limited = error(429, retry_after="9")
+    with scripted(events(CONNECTED), RUNNING, limited, events(DONE)) as client:
         assert "execution:completed" in types_of(client.executions.stream("e"))
     assert any(pause >= 9 for pause in pauses)
 
@@ -136,25 +323,27 @@ def test_an_answer_that_is_no_event_stream_is_a_clear_error(answer):
 def test_ids_go_back_to_the_server_and_are_not_told_twice():
     first = events("id: 1\n" + CONNECTED, "id: 2\n" + STARTED, httpx.ReadError("reset"))
     again = events("id: 2\n" + STARTED, "id: 3\n" + DONE)
-    with scripted(first, again) as client:
+    with scripted(first, RUNNING, again) as client:
         types = types_of(client.executions.stream("e"))
     assert types == ["connected", "node:started", "execution:completed"]
     assert "last-event-id" not in client.script.requests[0].headers
-    assert client.script.requests[1].headers["last-event-id"] == "2"
+    assert client.script.requests[2].headers["last-event-id"] == "2"
 
 
 def test_an_empty_id_clears_the_last_one():
     first = events("id: 1\n" + CONNECTED, "id:\n" + STARTED)
-    with scripted(first, events(DONE)) as client:
+    with scripted(first, RUNNING, events(DONE)) as client:
         types_of(client.executions.stream("e"))
-    assert "last-event-id" not in client.script.requests[1].headers
+    assert is_stream(client.script.requests[2])
+    assert "last-event-id" not in client.script.requests[2].headers
 
 
 def test_a_frame_that_cannot_be_read_is_left_out_with_a_warning(caplog):
-    with scripted(events(CONNECTED, "event: x\ndata: {\n\n", DONE)) as client:
+    broken = "event: x\ndata: {\n\n"
+    with scripted(events(CONNECTED, broken, broken, broken, DONE)) as client:
         types = types_of(client.executions.stream("e"))
     assert types == ["connected", "execution:completed"]
-    assert "cannot be read" in caplog.text
+    assert caplog.text.count("cannot be read") == 1
 
 
 def test_an_unknown_type_passes_through():
@@ -304,16 +493,15 @@ def test_the_stream_of_an_unknown_thread_is_a_not_found_error():
             types_of(client.threads.stream("t"))
 
 
-def test_a_deadline_ends_a_stream():
-    def answer(request):
-        return events(CONNECTED) if request.url.path.endswith("/events") else RUNNING
+def test_a_deadline_ends_a_stream(pauses):
+    def response(request):
+        return events(CONNECTED) if is_stream(request) else RUNNING
 
-    with scripted(answer, max_retries=1_000_000) as client:
-        began = time.monotonic()
-        with pytest.raises(errors.TimeoutError, match="deadline"):
-            types_of(client.with_options(deadline=0.3).executions.stream("e"))
-        # So many retries take longer.
-        assert time.monotonic() - began < 30
+    with scripted(response) as client:
+        with pytest.raises(errors.TimeoutError, match="deadline of 20 s") as caught:
+            types_of(client.with_options(deadline=20).executions.stream("e"))
+    assert caught.value.code == "deadline_exceeded"
+    assert 19 < sum(pauses) < 21
 
 
 def test_streams_that_ended_leave_their_connection_to_the_next_one(monkeypatch):

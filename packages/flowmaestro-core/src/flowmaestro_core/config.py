@@ -24,7 +24,10 @@ __all__ = [
     "Options",
     "Secret",
     "Timeouts",
+    "RECONNECT_SECONDS",
     "check_options",
+    "positive_seconds",
+    "reconnect_options",
     "resolve_api_key",
     "resolve_base_url",
 ]
@@ -81,7 +84,7 @@ class Timeouts(NamedTuple):
         if timeout is None:
             return cls(None, None, None)
         if isinstance(timeout, (int, float)):
-            seconds = _positive("timeout", timeout)
+            seconds = positive_seconds("timeout", timeout)
             return cls(seconds, seconds, seconds)
         try:
             parts = (timeout.connect, timeout.read, timeout.write, timeout.pool)
@@ -90,7 +93,7 @@ class Timeouts(NamedTuple):
                 f"timeout must be seconds, an httpx.Timeout or None, not {timeout!r}"
             ) from None
         connect, read, write = (
-            None if part is None else _positive("timeout", part) for part in parts[:3]
+            None if part is None else positive_seconds("timeout", part) for part in parts[:3]
         )
         return cls(connect, read, write, parts[3])
 
@@ -128,7 +131,9 @@ class Options(NamedTuple):
         if not isinstance(timeout, NotGiven):
             changes["timeouts"] = Timeouts.of(timeout)
         if not isinstance(deadline, NotGiven):
-            changes["deadline"] = None if deadline is None else _positive("deadline", deadline)
+            changes["deadline"] = (
+                None if deadline is None else positive_seconds("deadline", deadline)
+            )
         if not isinstance(max_retries, NotGiven):
             if isinstance(max_retries, bool) or not isinstance(max_retries, int):
                 raise TypeError(f"max_retries must be a whole number, not {max_retries!r}")
@@ -145,13 +150,35 @@ class Options(NamedTuple):
         return self._replace(**changes)
 
 
-def check_options(options: Options) -> Options:
-    """Give the options for a look at the status beside an open stream.
+# Seconds for connecting again, and then for the head of the response.
+RECONNECT_SECONDS = 5.0
 
-    Short, and one try, for the next look is soon. No long wait for a connection either: the
-    stream itself may hold the only one.
+
+def reconnect_options(options: Options, remaining: Optional[float]) -> Options:
+    """Give the options for opening a stream again.
+
+    One short attempt, for the stream's own loop repeats it and asks for the status between two.
+
+    Args:
+        options: Of the client.
+        remaining: Seconds left of the stream's deadline, or None without one.
     """
-    return options._replace(timeouts=Timeouts(3.0, 5.0, 3.0, 2.0), max_retries=0, deadline=None)
+    within = options.timeouts.within(RECONNECT_SECONDS)
+    return options._replace(timeouts=within, max_retries=0, deadline=remaining)
+
+
+def check_options(options: Options, remaining: Optional[float]) -> Options:
+    """Give the options for polling the status beside a stream.
+
+    Short, and one attempt, for the next poll is soon. No long wait for a connection either:
+    the stream itself may hold the only one.
+
+    Args:
+        options: Of the client.
+        remaining: Seconds left of the stream's deadline, or None without one.
+    """
+    timeouts = Timeouts(3.0, 5.0, 3.0, 2.0)
+    return options._replace(timeouts=timeouts, max_retries=0, deadline=remaining)
 
 
 def resolve_api_key(given: Optional[str], environ: Mapping[str, str] = os.environ) -> Secret:
@@ -215,7 +242,8 @@ def resolve_base_url(given: Optional[str], environ: Mapping[str, str] = os.envir
     return url[: -len(API_PREFIX)].rstrip("/") if url.endswith(API_PREFIX) else url
 
 
-def _positive(name: str, value: object) -> float:
+def positive_seconds(name: str, value: object) -> float:
+    """Check a number of seconds that must be more than 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
     if math.isnan(value) or value <= 0:

@@ -8,13 +8,36 @@ from typing import Any
 from .codec import decode_text, is_object
 from .sse import Frame
 
-__all__ = ["event_of"]
+__all__ = ["event_of", "is_heartbeat"]
 
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 # The keys of events are few, so each is translated once. The bound keeps a server that
 # invents keys from filling memory.
 _KEYS: dict[str, str] = {}
 _MAX_KEYS = 1000
+
+
+# What servers and proxies send only to show that the connection is alive.
+_HEARTBEATS = frozenset({"heartbeat", "keepalive", "keep-alive", "keep_alive", "ping", "pong"})
+_EMPTY_DATA = frozenset({b"", b"null", b'""'})
+_LONGEST_HEARTBEAT = 12
+
+
+def is_heartbeat(frame: Frame) -> bool:
+    """Say whether a frame carries no event but only shows that the connection is alive.
+
+    Such a frame has no data, the data ``null``, or the word for it as its name or data.
+    """
+    data = frame.data
+    if frame.event.lower() in _HEARTBEATS:
+        return True
+    if len(data) > _LONGEST_HEARTBEAT:
+        return False
+    data = data.strip()
+    if data in _EMPTY_DATA:
+        return True
+    word = data.strip(b'"').lower().decode("ascii", "replace")
+    return not frame.event and (word == "{}" or word in _HEARTBEATS)
 
 
 def event_of(frame: Frame, identity: dict[str, str]) -> dict[str, Any]:

@@ -29,21 +29,34 @@ _LONGEST_PAUSE = 60.0
 # A connection that lasted this long did its work, even if it brought no event.
 _LONG_ENOUGH = 10.0
 
+# An event without an id counts as progress on a connection that is this many seconds old: a
+# server that greets every connection with the same event, and closes it, makes no progress.
+_SETTLED = 1.0
+
+# Seconds for which the API may be away, without one response that shows it at work, before
+# a stream gives up. A restart takes seconds, and 30 s must pass at any point of the pauses.
+MAX_OUTAGE = 60.0
+
 
 class Liveness:
     """The state of one stream over all of its connections."""
 
     def __init__(self, now: float, *, max_retries: int, checks: bool) -> None:
-        self._max_retries = max_retries
+        self._reconnects = max_retries > 0
         self._checks = checks
         self._checked = 0
-        self._quiet_since = now
         self._next_check = now + _CHECK_PAUSES[0] if checks else math.inf
-        self._opened = now
+        # When this connection was opened; None while there is none.
+        self._opened: Optional[float] = None
         self._heard = now
         self._last_comment: Optional[float] = None
         self._usual_gap: Optional[float] = None
         self._failures = 0
+        # When the API was last seen at work, and the seconds of pause that it has asked for
+        # since then.
+        self._alive = now
+        self._asked_for = 0.0
+        self._is_unreachable = False
         self._ending: Optional[float] = None
 
     def opened(self, now: float) -> None:
@@ -51,16 +64,27 @@ class Liveness:
         self._opened = self._heard = now
         self._last_comment = None
 
-    def heard(self, now: float, *, event: bool, comment: bool) -> None:
-        """Bytes came; with an event of substance, or with a keepalive."""
+    def heard(self, now: float, *, event: bool, comment: bool, is_new: bool = False) -> None:
+        """Bytes came.
+
+        Args:
+            now: When.
+            event: They hold an event of substance.
+            comment: They hold a keepalive.
+            is_new: An event among them has an id that was never seen before.
+        """
         self._heard = now
         if comment:
             if self._last_comment is not None:
                 gap = now - self._last_comment
                 self._usual_gap = max(self._usual_gap or 0.0, gap)
             self._last_comment = now
-        if event or comment:
+        if is_new or ((event or comment) and self._has_lasted(now, _SETTLED)):
             self._failures = 0
+            self._is_alive(now)
+        elif self._failures:
+            # The same again after a break: the status is asked for as it was.
+            return
         if event and self._checks:
             self._checked = 0
             self._next_check = now + _CHECK_PAUSES[0]
@@ -69,10 +93,31 @@ class Liveness:
         """True when it is time to ask for the status."""
         return self._ending is None and now >= self._next_check
 
-    def checked(self, now: float, *, retry_after: Optional[float] = None) -> None:
-        """The status was asked for; the next time is later."""
+    def checked(
+        self,
+        now: float,
+        *,
+        retry_after: Optional[float] = None,
+        succeeded: bool = True,
+        unreachable: bool = False,
+    ) -> None:
+        """The status was asked for; the next time is later.
+
+        Args:
+            now: When the response was there.
+            retry_after: Seconds that the API wants to be left alone.
+            succeeded: The response has the status.
+            unreachable: There was no response.
+        """
         self._checked = min(self._checked + 1, len(_CHECK_PAUSES) - 1)
         self._next_check = now + max(_CHECK_PAUSES[self._checked], retry_after or 0.0)
+        self._is_unreachable = unreachable
+        if succeeded:
+            self._is_alive(now)
+
+    def until_check(self, now: float) -> float:
+        """Seconds until the status is asked for again."""
+        return max(self._next_check - now, 0.0)
 
     def ending(self, now: float) -> None:
         """A check saw the end; the stream has a moment left to bring it."""
@@ -86,6 +131,11 @@ class Liveness:
         """True when the keepalives that this stream has shown stay away too long."""
         return self._usual_gap is not None and now - self._heard > 2 * self._usual_gap
 
+    def is_gone(self, now: float) -> bool:
+        """True when a silent connection leads nowhere: the API has long been unreachable."""
+        silent = now - max(self._heard, self._alive)
+        return self._is_unreachable and silent > MAX_OUTAGE
+
     def pause(self, now: float) -> float:
         """Seconds until there is something to look at."""
         due = self._next_check if self._ending is None else self._ending
@@ -93,19 +143,43 @@ class Liveness:
             due = min(due, self._heard + 2 * self._usual_gap + 0.001)
         return min(max(due - now, _LEAST_PAUSE), _LONGEST_PAUSE)
 
-    def lost(self, now: float) -> Optional[int]:
+    def lost(self, now: float, *, asked_for: float = 0.0) -> Optional[int]:
         """A connection broke or could not be made.
 
+        Args:
+            now: When.
+            asked_for: Seconds that the API wants to be left alone; they are no outage.
+
         Returns:
-            How many were lost in a row without progress before this one, or None when
-            that is enough.
+            How many were lost in a row without progress before this one, or None when the
+            API has been away for too long.
         """
         if self._usual_gap is not None and self.is_stale(now):
             # Where it was not the connection but the rhythm that was misjudged, as by a server
             # that begins with two comments at once, this ends the taking of one for the other.
             self._usual_gap *= 2
-        if now - self._opened >= _LONG_ENOUGH:
+        if self._has_lasted(now, _LONG_ENOUGH):
             self._failures = 0
-        self._opened = now
+            self._is_alive(now)
+        self._opened = None
+        self._asked_for = min(self._asked_for + asked_for, _LONGEST_PAUSE)
+        if not self._reconnects or self.outage(now) > MAX_OUTAGE + self._asked_for:
+            return None
         self._failures += 1
-        return self._failures - 1 if self._failures <= self._max_retries else None
+        return self._failures - 1
+
+    @property
+    def is_first_loss(self) -> bool:
+        """True where the connection that was just lost had made progress."""
+        return self._failures == 0
+
+    def outage(self, now: float) -> float:
+        """Seconds since the API was last seen at work."""
+        return now - self._alive
+
+    def _has_lasted(self, now: float, seconds: float) -> bool:
+        return self._opened is not None and now - self._opened >= seconds
+
+    def _is_alive(self, now: float) -> None:
+        self._alive = now
+        self._asked_for = 0.0

@@ -15,8 +15,9 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, TypeVar, Union
 
+from . import errors
 from .clock import monotonic
 from .response import Unanswered
 
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAST_MOMENT",
+    "LONGEST_END",
     "Ahead",
+    "Step",
     "Watched",
     "interrupt",
     "is_interruptible",
     "read_from",
     "read_until",
+    "start_thread",
+    "take_steps",
+    "wait_for",
 ]
 
 # Seconds for the end of a response after its last event.
@@ -41,7 +47,7 @@ LAST_MOMENT = 0.02
 _READ_AHEAD = 8
 
 # Seconds to wait for a thread that was told to end.
-_LONGEST_END = 2.0
+LONGEST_END = 2.0
 
 _NAME = "flowmaestro-stream"
 
@@ -49,6 +55,61 @@ Chunk = Union[bytes, Unanswered]
 Failed = Callable[[Exception], Unanswered]
 Pause = Callable[[], float]
 Look = Callable[[], bool]
+
+
+T = TypeVar("T")
+
+
+class Step(NamedTuple):
+    """What a step of an iterator gave: a list with the item, or None at the end; or an error."""
+
+    found: Optional[list[Any]]
+    problem: Optional[Exception] = None
+
+
+def start_thread(target: Callable[..., None], *arguments: Any) -> threading.Thread:
+    """Start a thread that does not keep the process alive.
+
+    Raises:
+        StreamError: The operating system gives none, or the interpreter is shutting down.
+    """
+    thread = threading.Thread(target=target, args=arguments, name=_NAME, daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as refused:
+        problem = f"a stream needs a thread, and none can be started: {refused}"
+    else:
+        return thread
+    raise errors.StreamError(problem, code="thread_refused")
+
+
+def take_steps(
+    items: Iterator[Any], asked: queue.SimpleQueue[bool], taken: queue.SimpleQueue[Optional[Step]]
+) -> None:
+    """Take a step of an iterator for each True that is asked; False is the last."""
+    while asked.get():
+        try:
+            step = Step([next(items)])
+        except StopIteration:
+            step = Step(None)
+        except Exception as problem:
+            step = Step(None, problem)
+        taken.put(step)
+
+
+def wait_for(source: queue.SimpleQueue[T], seconds: float) -> Optional[T]:
+    """Take the next of a queue, or None where there is none in so many seconds."""
+    try:
+        try:
+            return source.get_nowait()
+        except queue.Empty:
+            if seconds <= 0:
+                return None
+            # Not without the try before it, which takes the queue's lock: where Python
+            # before 3.11 finds that free and then the time over, it waits for ever.
+            return source.get(timeout=min(seconds, threading.TIMEOUT_MAX))
+    except queue.Empty:
+        return None
 
 
 def read_from(chunks: Iterator[bytes], failed: Failed) -> Chunk:
@@ -148,7 +209,9 @@ class Watched:
     def __init__(self, response: httpx.Response, chunks: Iterator[bytes], failed: Failed) -> None:
         self._chunks = chunks
         self._failed = failed
+        self._response = response
         self._watch = _Watch(lambda: interrupt(response))
+        self._is_interrupted = False
 
     def next(self, pause: Pause, look: Look) -> Optional[Chunk]:
         """Give the next bytes, or None when a look ended the reading."""
@@ -156,6 +219,8 @@ class Watched:
         watch.begin(pause, look)
         # After Ctrl-C the stream is closed, and no look is waited for.
         chunk = read_from(self._chunks, self._failed)
+        if self._is_interrupted:
+            return b""
         watch.rest()
         if not (watch.has_ended and _is_end(chunk)):
             return chunk
@@ -169,6 +234,11 @@ class Watched:
         while not _is_end(read_from(self._chunks, self._failed)):
             pass
         self._watch.rest()
+
+    def interrupt(self) -> None:
+        """End the reading from another thread, without a wait for a look."""
+        self._is_interrupted = True
+        interrupt(self._response)
 
     def close(self) -> None:
         """End the watching."""
@@ -194,8 +264,7 @@ class _Watch:
         self._is_stopped = False
         self.has_ended = False
         self.problem: Optional[Exception] = None
-        self._thread = threading.Thread(target=self._run, name=_NAME, daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run)
 
     def begin(self, pause: Pause, look: Look) -> None:
         """Look after each pause, until it is time to rest."""
@@ -216,7 +285,7 @@ class _Watch:
         # A look may take long; its thread ends after it. The garbage collector may be here
         # from any thread.
         if not self._looking.locked() and self._thread is not threading.current_thread():
-            self._thread.join(_LONGEST_END)
+            self._thread.join(LONGEST_END)
 
     def _run(self) -> None:
         while not self._is_stopped:
@@ -258,13 +327,9 @@ class Ahead:
         for _ in range(_READ_AHEAD):
             self._room.put(None)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(
-            target=_read_ahead,
-            args=(chunks, failed, self._ahead, self._room, self._stopped),
-            name=_NAME,
-            daemon=True,
+        self._thread = start_thread(
+            _read_ahead, chunks, failed, self._ahead, self._room, self._stopped
         )
-        self._thread.start()
 
     def next(self, pause: Pause, look: Look) -> Optional[Chunk]:
         """Give the next bytes, or None when a look ended the reading."""
@@ -288,16 +353,8 @@ class Ahead:
 
     def _take(self, within: float) -> Optional[Chunk]:
         """Give the next chunk, or None where there is none in time."""
-        try:
-            try:
-                chunk = self._ahead.get_nowait()
-            except queue.Empty:
-                if within <= 0:
-                    return None
-                # Not without the try before it, which takes the queue's lock: where Python
-                # before 3.11 finds that free and then the time over, it waits for ever.
-                chunk = self._ahead.get(timeout=within)
-        except queue.Empty:
+        chunk = wait_for(self._ahead, within)
+        if chunk is None:
             return None
         self._room.put(None)
         return chunk
@@ -310,6 +367,12 @@ class Ahead:
         # The thread ends with the response; it may be about to.
         self._thread.join(LAST_MOMENT)
 
+    def interrupt(self) -> None:
+        """End the reading from another thread."""
+        interrupt(self._response)
+        # Where that does not end it, the reader is told so all the same.
+        self._ahead.put(b"")
+
     def close(self) -> None:
         """End the reading."""
         self._stopped.set()
@@ -318,7 +381,7 @@ class Ahead:
         # The thread may be waiting for room.
         self._room.put(None)
         if self._thread is not threading.current_thread():
-            self._thread.join(_LONGEST_END)
+            self._thread.join(LONGEST_END)
 
 
 def _read_ahead(

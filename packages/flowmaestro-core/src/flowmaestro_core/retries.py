@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import math
+from random import SystemRandom
 from typing import Callable, NamedTuple, Optional
 
 from . import errors
 
-__all__ = ["LOST", "NOT_SENT", "Failure", "RetryPolicy", "is_transient", "parse_retry_after"]
+__all__ = [
+    "LOST",
+    "NOT_SENT",
+    "Failure",
+    "RetryPolicy",
+    "is_transient",
+    "jitter",
+    "parse_retry_after",
+]
+
+# The numbers from 0 to 1 behind random pauses. Not those of ``random.random``: processes that
+# were forked from one parent share its state, and would all come back at the same moment.
+jitter = SystemRandom().random
 
 # How far a request got that has no answer.
 NOT_SENT = "not sent"

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 from flowmaestro_core import errors
 from flowmaestro_core._async.compat import AsyncPump, settle, sleep
 from flowmaestro_core._async.pagination import iterate
-from flowmaestro_core._async.stream import AsyncEventStream, AsyncSource
+from flowmaestro_core._async.stream import AsyncEventStream, AsyncSource, Connect
 from flowmaestro_core.clock import monotonic
-from flowmaestro_core.config import check_options
+from flowmaestro_core.config import check_options, positive_seconds, reconnect_options
+from flowmaestro_core.logs import logger
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
+from flowmaestro_core.retries import is_transient
 from flowmaestro_core.statuses import EXECUTION_STATUSES, with_status
 
 from .wire import (
@@ -39,14 +41,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["AsyncExecutions"]
-
-# What passes: a wait goes on through it within its own time.
-_PASSING = (
-    errors.ConnectionError,
-    errors.TimeoutError,
-    errors.RateLimitError,
-    errors.ServerError,
-)
 
 
 class AsyncExecutions:
@@ -225,8 +219,9 @@ class AsyncExecutions:
     ) -> Execution:
         """Wait until an execution is over.
 
-        Rate limits, failures of the backend and of the network are waited out within
-        ``timeout``. Giving up does not cancel the execution.
+        Rate limits, an API that is away and failures of the network are waited out within
+        ``timeout``, with a warning in the log for each poll that fails. Giving up does not
+        cancel the execution.
 
         Args:
             execution_id: Its id.
@@ -280,9 +275,17 @@ class AsyncExecutions:
             wait = interval
             try:
                 answer: Any = await self._client.call(request, looking)
-            except _PASSING as error:
-                problem = f"; the last look failed: {error}"
+            except errors.FlowMaestroError as error:
+                if not is_transient(error):
+                    raise
+                problem = f"; the last poll failed: {error}"
                 wait = max(wait, getattr(error, "retry_after", None) or 0.0)
+                logger.warning(
+                    "polling execution %r failed (%s); polling again in %.1f s",
+                    execution_id,
+                    error,
+                    wait,
+                )
             else:
                 problem = ""
                 seen: Execution = execution_of(answer["data"])
@@ -306,25 +309,34 @@ class AsyncExecutions:
             )
         return last
 
-    def stream(self, execution_id: str) -> AsyncEventStream[ExecutionEvent]:
+    def stream(
+        self, execution_id: str, *, heartbeat: Optional[float] = None
+    ) -> AsyncEventStream[ExecutionEvent]:
         """Follow an execution live, to its end.
 
-        The stream connects again when it breaks, asks for the status on the side when it
-        falls silent, and ends with exactly one ``execution:completed``,
-        ``execution:failed`` or ``execution:cancelled``, or with an error.
+        The stream reconnects when it breaks, polls the status when it is silent or cannot be
+        had, and ends with exactly one ``execution:completed``, ``execution:failed`` or
+        ``execution:cancelled``, or with an error. It gets through an API that is away for
+        30 s, with a warning in the log for each attempt, and gives up after a minute without
+        a response.
 
         Args:
             execution_id: Its id.
+            heartbeat: Seconds. After so long without an event, one of type ``heartbeat`` is
+                given, so that the loop can do other things, such as to notice that nobody
+                listens any more. None for no such events.
 
         Returns:
             An iterator over events, each with ``type`` and ``execution_id``, which is also
-            a context manager. Events of before it was opened are not sent again.
+            a context manager. Events of before it was opened are not sent again. ``close()``
+            ends a loop that waits in another thread or task.
 
         Raises:
-            ValueError: The id is empty.
+            ValueError: The id is empty, or ``heartbeat`` is no number of seconds.
             NotFoundError: There is no such execution, while iterating.
             StreamError: The stream cannot be had any more, while iterating.
-            FlowMaestroError: The backend refused or failed, while iterating.
+            TimeoutError: The ``deadline`` of ``with_options`` has passed, while iterating.
+            FlowMaestroError: The API refused or failed, while iterating.
 
         Endpoint:
             ``GET /api/v1/executions/{id}/events``
@@ -341,30 +353,34 @@ class AsyncExecutions:
         status = _get(execution_id)
         request = Request.get(path("/executions/{}/events", execution_id))
         client = self._client
-        checking = check_options(client.options)
+        identity = {"execution_id": execution_id}
 
-        async def connect(last_event_id: str, first: bool) -> AsyncPump:
-            opened = await client.open(request, last_event_id, once=not first)
+        async def connect(how: Connect) -> AsyncPump:
+            options = None if how.first else reconnect_options(client.options, how.remaining)
+            opened = await client.open(request, how.last_event_id, options)
             if isinstance(opened, AsyncPump):
                 return opened
             raise errors.StreamError(
-                f"the answer for the events of execution {execution_id!r} is no event stream",
+                f"the response for the events of execution {execution_id!r} is JSON and no "
+                "event stream",
                 code="no_event_stream",
             )
 
-        async def check() -> Optional[dict[str, Any]]:
-            answer = await client.call(status, checking)
+        async def check(remaining: Optional[float]) -> Optional[dict[str, Any]]:
+            answer = await client.call(status, check_options(client.options, remaining))
             return terminal_event_of(execution_of(answer["data"]))
 
-        return AsyncEventStream(
+        return client.follow(
             AsyncSource(
                 name=f"execution {execution_id!r}",
                 open=connect,
-                decode=partial(execution_event_of, {"execution_id": execution_id}),
+                decode=partial(execution_event_of, identity),
                 ends=is_terminal,
                 check=check,
                 max_retries=client.options.max_retries,
                 deadline=client.options.deadline,
+                heartbeat=None if heartbeat is None else positive_seconds("heartbeat", heartbeat),
+                heartbeat_event={"type": "heartbeat", **identity},
             )
         )
 

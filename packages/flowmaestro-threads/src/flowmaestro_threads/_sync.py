@@ -6,10 +6,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from flowmaestro_core import errors
-from flowmaestro_core._sync.compat import Pump, sleep
+from flowmaestro_core._sync.compat import Pump, Stop, sleep
 from flowmaestro_core._sync.pagination import iterate
-from flowmaestro_core._sync.stream import EventStream, Source
+from flowmaestro_core._sync.stream import Connect, EventStream, Source
 from flowmaestro_core.clock import monotonic
+from flowmaestro_core.config import positive_seconds, reconnect_options
+from flowmaestro_core.liveness import MAX_OUTAGE
+from flowmaestro_core.logs import logger
 from flowmaestro_core.request import (
     Request,
     check_text,
@@ -19,6 +22,7 @@ from flowmaestro_core.request import (
     path,
 )
 from flowmaestro_core.response import is_missing_route
+from flowmaestro_core.retries import is_transient
 from flowmaestro_core.sse import Frame
 from flowmaestro_core.statuses import THREAD_STATUSES, with_status
 
@@ -275,7 +279,7 @@ class Threads:
         client = self._client
 
         def connect(
-            last_event_id: str, first: bool
+            how: Connect,
         ) -> Union[Pump, Generator[dict[str, Any], None, None]]:
             try:
                 opened = client.open(streaming)
@@ -304,7 +308,7 @@ class Threads:
         def decode(frame: Frame) -> dict[str, Any]:
             return thread_event_of(frame, thread_id)
 
-        return EventStream(
+        return client.follow(
             Source(
                 name=f"thread {thread_id!r}",
                 open=connect,
@@ -316,26 +320,34 @@ class Threads:
             )
         )
 
-    def stream(self, thread_id: str) -> EventStream[ThreadEvent]:
+    def stream(
+        self, thread_id: str, *, heartbeat: Optional[float] = None
+    ) -> EventStream[ThreadEvent]:
         """Follow what the agent of a thread says, whoever asks it.
 
         The stream has no end of its own: leave the loop when you have what you want. Today's
-        backend has no such stream; the thread's messages are then looked at every few
-        seconds, and each new answer comes as its events.
+        API has no such stream; the thread's messages are then polled every few seconds, and
+        each new reply comes as its events. The stream gets through an API that is away for
+        30 s, and gives up after a minute without a response.
 
         Args:
             thread_id: The thread's id.
+            heartbeat: Seconds. After so long without an event, one of type ``heartbeat`` is
+                given, so that the loop can do other things, such as to notice that nobody
+                listens any more. None for no such events.
 
         Returns:
             An iterator over events, which is also a context manager: ``message:started``,
             ``message:token`` (``token``), ``message:completed`` (``content``),
-            ``message:failed`` (``error``).
+            ``message:failed`` (``error``). ``close()`` ends a loop that waits in another
+            thread or task.
 
         Raises:
-            ValueError: The id is empty.
+            ValueError: The id is empty, or ``heartbeat`` is no number of seconds.
             NotFoundError: There is no such thread, while iterating.
             StreamError: The stream cannot be had any more, while iterating.
-            FlowMaestroError: The backend refused or failed, while iterating.
+            TimeoutError: The ``deadline`` of ``with_options`` has passed, while iterating.
+            FlowMaestroError: The API refused or failed, while iterating.
 
         Endpoint:
             ``GET /api/v1/threads/{id}/events``, or ``GET /api/v1/threads/{id}/messages``
@@ -353,10 +365,11 @@ class Threads:
         client = self._client
 
         def connect(
-            last_event_id: str, first: bool
+            how: Connect,
         ) -> Union[Pump, Generator[dict[str, Any], None, None]]:
+            options = None if how.first else reconnect_options(client.options, how.remaining)
             try:
-                opened = client.open(request, last_event_id, once=not first)
+                opened = client.open(request, how.last_event_id, options)
             except errors.NotFoundError as error:
                 if not is_missing_route(error):
                     raise
@@ -367,12 +380,12 @@ class Threads:
                     f"the answer for the events of thread {thread_id!r} is no event stream",
                     code="no_event_stream",
                 )
-            return self._new_answers(thread_id)
+            return self._new_answers(thread_id, how)
 
         def decode(frame: Frame) -> dict[str, Any]:
             return thread_event_of(frame, thread_id)
 
-        return EventStream(
+        return client.follow(
             Source(
                 name=f"thread {thread_id!r}",
                 open=connect,
@@ -380,6 +393,8 @@ class Threads:
                 may_just_close=True,
                 max_retries=client.options.max_retries,
                 deadline=client.options.deadline,
+                heartbeat=None if heartbeat is None else positive_seconds("heartbeat", heartbeat),
+                heartbeat_event={"type": "heartbeat", "thread_id": thread_id},
             )
         )
 
@@ -390,7 +405,13 @@ class Threads:
         until = monotonic() + bound
         pause = _FIRST_PAUSE / 4
         while True:
-            messages: Any = (self.list_messages(thread_id))["data"]
+            # The API may be away for a while: the message is posted, and the time is bounded.
+            try:
+                messages = self._poll_messages(thread_id, until)
+            except errors.FlowMaestroError as failure:
+                failure.outcome_unknown = True
+                _name_thread(failure, thread_id)
+                raise
             answer = answer_among(messages, message_id)
             if answer is not None:
                 return answer
@@ -407,28 +428,62 @@ class Threads:
         _name_thread(error, thread_id)
         raise error
 
-    def _new_answers(self, thread_id: str) -> Generator[dict[str, Any], None, None]:
-        """Look at a thread's messages again and again, and tell the new answers."""
-        deadline = self._client.options.deadline
-        until = None if deadline is None else monotonic() + deadline
+    def _new_answers(self, thread_id: str, how: Connect) -> Generator[dict[str, Any], None, None]:
+        """Poll a thread's messages again and again, and give the new replies as events."""
+        until = None if how.remaining is None else monotonic() + how.remaining
         known: Optional[set[str]] = None
         pause = _FIRST_PAUSE
-        while True:
-            messages = (self.list_messages(thread_id))["data"]
+        while not how.stop.is_set:
+            gives_up = monotonic() + MAX_OUTAGE
+            messages = self._poll_messages(
+                thread_id, gives_up if until is None else min(gives_up, until), how.stop
+            )
             new = [] if known is None else [one for one in messages if one["id"] not in known]
             known = {one["id"] for one in messages}
             for message in new:
                 if message["role"] == "assistant":
-                    told: Any = message
-                    for event in events_of_answer(told, thread_id, message_id=message["id"]):
+                    for event in events_of_answer(message, thread_id, message_id=message["id"]):
                         yield event
             pause = _FIRST_PAUSE if new else min(pause * 1.5, _LONGEST_PAUSE)
             if until is not None and monotonic() + pause > until:
                 raise errors.TimeoutError(
-                    f"the stream of thread {thread_id!r} reached its deadline of {deadline:g} s",
+                    f"the stream of thread {thread_id!r} reached its deadline of "
+                    f"{self._client.options.deadline or 0:g} s",
                     code="deadline_exceeded",
                 )
-            sleep(pause)
+            how.stop.sleep(pause)
+
+    def _poll_messages(
+        self, thread_id: str, until: float, stop: Optional[Stop] = None
+    ) -> list[dict[str, Any]]:
+        """Get a thread's messages, if need be from an API that comes back in time.
+
+        Args:
+            thread_id: Whose.
+            until: When an error is raised that may pass, by the monotonic clock.
+            stop: Set when nobody waits any more.
+        """
+        stop = stop or Stop()
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                page: Any = self.list_messages(thread_id)
+            except errors.FlowMaestroError as error:
+                pause = max(pause, getattr(error, "retry_after", None) or 0.0)
+                if not is_transient(error) or monotonic() + pause > until:
+                    raise
+                logger.warning(
+                    "polling the messages of thread %r failed (%s); polling again in %.1f s",
+                    thread_id,
+                    error,
+                    pause,
+                )
+            else:
+                return page["data"]  # type: ignore[no-any-return]
+            stop.sleep(pause)
+            if stop.is_set:
+                return []
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
 def _post_message(thread_id: str, content: str, *, stream: bool) -> Request:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..request import Request
     from ..response import RateLimit
     from .compat import AsyncPump
+    from .stream import AsyncEventStream, AsyncSource
 
 __all__ = ["AsyncCoreClient"]
 
@@ -166,17 +167,24 @@ class AsyncCoreClient:
         return await self._transport.call(request, options or self._options)
 
     async def open(
-        self, request: Request, last_event_id: str = "", *, once: bool = False
+        self, request: Request, last_event_id: str = "", options: Optional[Options] = None
     ) -> Union[AsyncPump, dict[str, Any]]:
         """Open the event stream of a resource.
 
         Args:
             request: What to ask.
             last_event_id: Where to go on.
-            once: Try one time only.
+            options: In place of this client's.
         """
-        options = self._options._replace(max_retries=0) if once else self._options
-        return await self._transport.open(request, options, last_event_id)
+        return await self._transport.open(request, options or self._options, last_event_id)
+
+    def follow(self, source: AsyncSource) -> AsyncEventStream[Any]:
+        """Make a stream that ends when the client is closed."""
+        from .stream import AsyncEventStream
+
+        stream: AsyncEventStream[Any] = AsyncEventStream(source)
+        self._transport.streams.add(stream)
+        return stream
 
     async def close(self) -> None:
         """Close the connections; streams that are open end with an error."""

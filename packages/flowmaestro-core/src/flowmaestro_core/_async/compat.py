@@ -7,9 +7,10 @@ everything built on them is written once. asyncio is named here and nowhere else
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 from weakref import WeakKeyDictionary
 
@@ -25,7 +26,10 @@ __all__ = [
     "AsyncPump",
     "Limiter",
     "Scoped",
+    "Stepper",
+    "Stop",
     "chunks_of",
+    "close_unless_running",
     "discard",
     "in_time",
     "open_pump",
@@ -114,6 +118,112 @@ class Limiter:
         self._semaphore.release()
 
 
+class Stop:
+    """Ends from outside what a stream waits for: a connection, a status, a pause."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._waiting: Optional[anyio.CancelScope] = None
+        self._loop: Any = None
+
+    def set(self) -> None:
+        """End the waiting of another task, now and from now on."""
+        self.is_set = True
+        # Where that loop is another one, it is over, or a thread's of which nothing is known.
+        if self._waiting is not None and self._loop is _current_loop():
+            self._waiting.cancel()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Leave a block when ``set`` is called."""
+        self._loop = _current_loop()
+        with anyio.CancelScope() as self._waiting:
+            if self.is_set:
+                self._waiting.cancel()
+            yield
+        self._waiting = None
+
+    async def sleep(self, seconds: float) -> None:
+        """Pause, at most until ``set`` is called."""
+        with self.interruptible():
+            await anyio.sleep(seconds)
+
+
+async def close_unless_running(events: Any) -> None:
+    """Close a generator that no other task is in the middle of."""
+    if not events.ag_running:
+        await events.aclose()
+
+
+class Stepper(Generic[T]):
+    """Takes one step of an iterator at a time, and waits for it as long as it is told to.
+
+    A step that takes longer goes on, and is what the next waiting is for.
+    """
+
+    def __init__(self, items: AsyncGenerator[T, None], stop: Stop) -> None:
+        self._items = items
+        self._step: Optional[_Step[T]] = None
+
+    async def next(self, seconds: float) -> Optional[list[T]]:
+        """Wait for a step.
+
+        Returns:
+            A list with the item; an empty list where there is none yet; None at the end.
+        """
+        if self._step is None:
+            self._step = _Step(self._items)
+        with anyio.move_on_after(seconds):
+            await self._step.is_done.wait()
+        if not self._step.is_done.is_set():
+            return []
+        step, self._step = self._step, None
+        if step.problem is not None:
+            raise step.problem
+        return step.found
+
+    async def aclose(self) -> None:
+        """End a step that is under way, and the iterator."""
+        with anyio.CancelScope(shield=True):
+            if self._step is not None:
+                self._step.cancel()
+                await self._step.is_done.wait()
+            await self._items.aclose()
+
+
+class _Step(Generic[T]):
+    """One step of an iterator, in a task of its own."""
+
+    def __init__(self, items: AsyncIterator[T]) -> None:
+        self.is_done = anyio.Event()
+        self.found: Optional[list[T]] = None
+        self.problem: Optional[Exception] = None
+        self._items = items
+        self._scope = anyio.CancelScope()
+        if isinstance(_current_loop(), asyncio.AbstractEventLoop):
+            self._task = asyncio.ensure_future(self._run())
+        else:
+            import trio
+
+            trio.lowlevel.spawn_system_task(self._run)
+
+    def cancel(self) -> None:
+        """End it."""
+        self._scope.cancel()
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                try:
+                    self.found = [await self._items.__anext__()]
+                except StopAsyncIteration:
+                    pass
+                except Exception as problem:
+                    self.problem = problem
+        finally:
+            self.is_done.set()
+
+
 class AsyncPump:
     """Brings the bytes of an open response, while something else goes on beside.
 
@@ -130,12 +240,14 @@ class AsyncPump:
         # Only where there is a response there is httpx: importing this module is cheap.
         from ..http import TRANSPORT_FAILURES
 
+        self._response = response
         self._chunks = _chunks_of(response, closed)
         self._failed = failed
         # The last one: the client was closed while the stream was read.
         self._failures = (*TRANSPORT_FAILURES, anyio.ClosedResourceError)
-        on_asyncio = isinstance(_current_loop(), asyncio.AbstractEventLoop)
-        self._beside = _by_timer if on_asyncio else _by_group
+        self._loop = _current_loop()
+        self._beside: Union[_Watched, _Grouped, None] = None
+        self._is_closed = False
 
     async def read(self) -> Union[bytes, Unanswered]:
         """Give the next bytes; none at the end of the response."""
@@ -158,12 +270,16 @@ class AsyncPump:
         Returns:
             Bytes, none at the end of the response; None when a look ended it.
         """
-        looks = _Looks(pause, look)
-        result = await self._beside(self.read, looks)
-        if result is None and looks.problem is not None:
-            # Outside of a task group, which would wrap it.
-            raise looks.problem
-        return result
+        beside = self._beside
+        if beside is None:
+            connection = _own_connection_of(self._response)
+            on_asyncio = isinstance(self._loop, asyncio.AbstractEventLoop)
+            if on_asyncio and connection is not None:
+                beside = _Watched(self.read, connection)
+            else:
+                beside = _Grouped(self.read)
+            self._beside = beside
+        return await beside.next(pause, look)
 
     async def finish(self) -> None:
         """Give the server a moment to end the response, so that its connection is kept."""
@@ -171,88 +287,166 @@ class AsyncPump:
             while await self.read():
                 pass
 
-    def interrupt(self) -> None:
-        """End a reading that goes on elsewhere: closing the pool does so here."""
+    async def interrupt(self) -> None:
+        """End a reading that goes on in another task of this loop."""
+        if self._beside is not None and not self._is_closed and self._loop is _current_loop():
+            await self._beside.interrupt()
 
     async def aclose(self) -> None:
         """Close the response and free its connection."""
+        self._is_closed = True
+        if isinstance(self._beside, _Watched):
+            self._beside.stop()
         with anyio.CancelScope(shield=True):
             await self._chunks.aclose()
 
 
-class _Looks:
-    """Looks, one after the other, while there is nothing to read."""
-
-    def __init__(self, pause: Callable[[], float], look: Callable[[], Awaitable[bool]]) -> None:
-        self.pause = pause
-        self._look = look
-        self._ended: Optional[anyio.Event] = None
-        self.problem: Optional[Exception] = None
-
-    async def go_on(self, reading: anyio.CancelScope) -> None:
-        """Look, until a look ends the reading."""
-        try:
-            while True:
-                self._ended = anyio.Event()
-                if await self._look():
-                    break
-                self._ended.set()
-                await anyio.sleep(self.pause())
-        except Exception as raised:
-            self.problem = raised
-        reading.cancel()
-
-    async def rest(self) -> None:
-        """Wait a little for a look that is under way.
-
-        A connection that is cancelled while it is made may be left open by anyio.
-        """
-        if self._ended is not None:
-            with anyio.move_on_after(_LONGEST_LOOK):
-                await self._ended.wait()
+def _own_connection_of(response: httpx.Response) -> Any:
+    """Give the connection of a response, if it carries no other one; None if that is unknown."""
+    if response.extensions.get("http_version") != b"HTTP/1.1":
+        return None
+    return response.extensions.get("network_stream")
 
 
-async def _by_timer(read: Callable[[], Awaitable[T]], looks: _Looks) -> Optional[T]:
-    """Read beside looks, which begin by asyncio's own timer.
+class _Watched:
+    """Reads, watched by a timer of asyncio's that begins looks; a look ends it by a close.
 
-    Most reads are over before the first look, and a task group costs ten times as much.
+    A chunk costs neither a task nor a timer: the time is noted, and the one timer, which goes
+    off at the earliest time that was ever noted, is set again when it sees a later one.
     """
-    loop = asyncio.get_running_loop()
-    task: Optional[asyncio.Task[None]] = None
 
-    def begin() -> None:
-        nonlocal task
-        task = loop.create_task(looks.go_on(reading))
+    def __init__(self, read: Callable[[], Awaitable[Any]], connection: Any) -> None:
+        self._read = read
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._pause: Callable[[], float] = lambda: math.inf
+        self._look: Optional[Callable[[], Awaitable[bool]]] = None
+        self._timer: Optional[asyncio.TimerHandle] = None
+        # When to look, and when the timer goes off.
+        self._due = self._wakes = math.inf
+        self._looking: Optional[asyncio.Task[None]] = None
+        self._has_ended = False
+        self._problem: Optional[Exception] = None
 
-    result: Optional[T] = None
-    with anyio.CancelScope() as reading:
-        timer = loop.call_later(looks.pause(), begin)
+    async def next(
+        self, pause: Callable[[], float], look: Callable[[], Awaitable[bool]]
+    ) -> Union[bytes, Unanswered, None]:
+        """Give the next bytes, or None when a look ended the reading."""
+        self._pause, self._look = pause, look
+        self._look_after(pause())
         try:
-            result = await read()
-            await looks.rest()
+            chunk: Union[bytes, Unanswered] = await self._read()
+            if self._looking is not None:
+                # A connection that is cancelled while it is made may be left open by anyio.
+                await asyncio.wait([self._looking], timeout=_LONGEST_LOOK)
         finally:
-            timer.cancel()
-            if task is not None:
-                task.cancel()
-                with anyio.CancelScope(shield=True):
-                    await asyncio.wait([task])
-    return result
+            self._due = math.inf
+            self._look = None
+            if self._looking is not None:
+                await self._end_look()
+        if not self._has_ended or (chunk and not isinstance(chunk, Unanswered)):
+            return chunk
+        if self._problem is not None:
+            raise self._problem
+        return None
+
+    async def interrupt(self) -> None:
+        """End the reading: what waits for bytes of a closed connection is told so."""
+        with suppress(Exception):
+            await self._connection.aclose()
+
+    def stop(self) -> None:
+        """End the timer."""
+        self._due = math.inf
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look_after(self, seconds: float) -> None:
+        due = self._due = self._loop.time() + seconds
+        if due < self._wakes:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._wakes = due
+            self._timer = self._loop.call_at(due, self._wake)
+
+    def _wake(self) -> None:
+        self._wakes = math.inf
+        if self._due == math.inf or self._look is None:
+            return
+        if self._loop.time() < self._due:
+            self._look_after(self._due - self._loop.time())
+        elif self._looking is None:
+            self._looking = self._loop.create_task(self._look_once(self._look))
+
+    async def _look_once(self, look: Callable[[], Awaitable[bool]]) -> None:
+        try:
+            self._has_ended = await look()
+        except Exception as raised:
+            # For the reader, when it has stopped reading.
+            self._problem = raised
+            self._has_ended = True
+        if self._has_ended:
+            await self.interrupt()
+        else:
+            self._looking = None
+            self._look_after(self._pause())
+
+    async def _end_look(self) -> None:
+        looking, self._looking = self._looking, None
+        assert looking is not None
+        looking.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait([looking])
 
 
-async def _by_group(read: Callable[[], Awaitable[T]], looks: _Looks) -> Optional[T]:
-    """Read beside looks, in a task group."""
-    result: Optional[T] = None
+class _Grouped:
+    """Reads beside looks, in a task group: for any event loop and any transport."""
 
-    async def begin() -> None:
-        await anyio.sleep(looks.pause())
-        await looks.go_on(group.cancel_scope)
+    def __init__(self, read: Callable[[], Awaitable[Any]]) -> None:
+        self._read = read
+        self._scope: Optional[anyio.CancelScope] = None
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(begin)
-        result = await read()
-        await looks.rest()
-        group.cancel_scope.cancel()
-    return result
+    async def next(
+        self, pause: Callable[[], float], look: Callable[[], Awaitable[bool]]
+    ) -> Union[bytes, Unanswered, None]:
+        """Give the next bytes, or None when a look ended the reading."""
+        result: Union[bytes, Unanswered, None] = None
+        problem: Optional[Exception] = None
+        # Set while no look is under way.
+        is_idle = anyio.Event()
+        is_idle.set()
+
+        async def look_around() -> None:
+            nonlocal is_idle, problem
+            try:
+                while True:
+                    await anyio.sleep(pause())
+                    is_idle = anyio.Event()
+                    if await look():
+                        break
+                    is_idle.set()
+            except Exception as raised:
+                # Outside of the group, which would wrap it.
+                problem = raised
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            self._scope = group.cancel_scope
+            group.start_soon(look_around)
+            result = await self._read()
+            # A connection that is cancelled while it is made may be left open by anyio.
+            with anyio.move_on_after(_LONGEST_LOOK):
+                await is_idle.wait()
+            group.cancel_scope.cancel()
+        self._scope = None
+        if result is None and problem is not None:
+            raise problem
+        return result
+
+    async def interrupt(self) -> None:
+        """End the reading."""
+        if self._scope is not None:
+            self._scope.cancel()
 
 
 async def _chunks_of(

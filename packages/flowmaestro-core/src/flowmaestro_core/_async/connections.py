@@ -153,7 +153,7 @@ class AsyncConnections:
     async def aclose(self) -> None:
         """Close the connections, and the streams that are open; the user's client stays open."""
         for pump in list(self._pumps):
-            pump.interrupt()
+            await pump.interrupt()
         senders = self._senders.take()
         if senders is not None:
             await senders.aclose()

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
+from weakref import WeakSet
 
 from .. import errors
 from ..clock import monotonic
 from ..config import Options, Timeouts
 from ..logs import log_request, logger
 from ..response import Answer, RateLimit, Unanswered, error_of, failure_of, read_data
-from ..retries import LOST, Failure, RetryPolicy
+from ..retries import LOST, Failure, RetryPolicy, jitter
 from .compat import AsyncPump, sleep, time_limit
 
 if TYPE_CHECKING:
     from ..request import Request
     from .connections import AsyncConnections
+    from .stream import AsyncEventStream
 
 __all__ = ["AsyncTransport"]
 
@@ -31,6 +32,7 @@ class AsyncTransport:
     def __init__(self, connections: AsyncConnections) -> None:
         self._connections = connections
         self._limits: dict[str, str] = {}
+        self.streams: WeakSet[AsyncEventStream[Any]] = WeakSet()
         self.is_closed = False
 
     @property
@@ -93,6 +95,8 @@ class AsyncTransport:
     async def aclose(self) -> None:
         """Close the connections; every later call is an error."""
         self.is_closed = True
+        for stream in list(self.streams):
+            await stream.stop(_client_closed())
         await self._connections.aclose()
 
     async def _repeat(
@@ -111,9 +115,7 @@ class AsyncTransport:
         lost = False
         while True:
             if self.is_closed:
-                raise errors.FlowMaestroError(
-                    "the client is closed; make a new one", code="client_closed"
-                )
+                raise _client_closed()
             began = monotonic()
             remaining = None if until is None else until - began
             result: Union[Answer, Unanswered, Opened, None] = None
@@ -152,7 +154,7 @@ class AsyncTransport:
                 attempt,
                 repeatable=repeatable,
                 remaining=remaining,
-                random=random.random,
+                random=jitter,
             )
             if wait is None:
                 break
@@ -168,6 +170,10 @@ class AsyncTransport:
             await sleep(wait)
             attempt += 1
         raise _with_outcome(error, request, lost and not request.repeatable)
+
+
+def _client_closed() -> errors.FlowMaestroError:
+    return errors.FlowMaestroError("the client is closed; make a new one", code="client_closed")
 
 
 def _timeouts_for(request: Request, options: Options) -> Timeouts:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..request import Request
     from ..response import RateLimit
     from .compat import Pump
+    from .stream import EventStream, Source
 
 __all__ = ["CoreClient"]
 
@@ -165,17 +166,24 @@ class CoreClient:
         return self._transport.call(request, options or self._options)
 
     def open(
-        self, request: Request, last_event_id: str = "", *, once: bool = False
+        self, request: Request, last_event_id: str = "", options: Optional[Options] = None
     ) -> Union[Pump, dict[str, Any]]:
         """Open the event stream of a resource.
 
         Args:
             request: What to ask.
             last_event_id: Where to go on.
-            once: Try one time only.
+            options: In place of this client's.
         """
-        options = self._options._replace(max_retries=0) if once else self._options
-        return self._transport.open(request, options, last_event_id)
+        return self._transport.open(request, options or self._options, last_event_id)
+
+    def follow(self, source: Source) -> EventStream[Any]:
+        """Make a stream that ends when the client is closed."""
+        from .stream import EventStream
+
+        stream: EventStream[Any] = EventStream(source)
+        self._transport.streams.add(stream)
+        return stream
 
     def close(self) -> None:
         """Close the connections; streams that are open end with an error."""

@@ -6,13 +6,26 @@ Its twin is ``_async/compat.py``, with the same names and meanings.
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 
-from ..reading import Ahead, Watched, interrupt, is_interruptible, read_from, read_until
+from ..reading import (
+    LONGEST_END,
+    Ahead,
+    Step,
+    Watched,
+    interrupt,
+    is_interruptible,
+    read_from,
+    read_until,
+    start_thread,
+    take_steps,
+    wait_for,
+)
 from ..response import Unanswered
 
 if TYPE_CHECKING:
@@ -22,7 +35,10 @@ __all__ = [
     "Limiter",
     "Pump",
     "Scoped",
+    "Stepper",
+    "Stop",
     "chunks_of",
+    "close_unless_running",
     "discard",
     "in_time",
     "open_pump",
@@ -111,6 +127,85 @@ class Limiter:
         self._semaphore.release()
 
 
+class Stop:
+    """Ends from outside what a stream waits for: a pause, or the next step.
+
+    ``set`` may be called by any thread, and by a signal's handler in the middle of ``sleep``:
+    the queue's ``put`` is made for that, where the locks of an event would wait for each other.
+    """
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._wake: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        # Where else somebody waits.
+        self.wakes: list[queue.SimpleQueue[Any]] = [self._wake]
+
+    def set(self) -> None:
+        """End the waiting of another thread, now and from now on."""
+        self.is_set = True
+        for waiting in self.wakes:
+            waiting.put(None)
+
+    def interruptible(self) -> _NoLimit:
+        """Stand in for the twin's: a request that is under way is bounded by its timeouts."""
+        return _NoLimit()
+
+    def sleep(self, seconds: float) -> None:
+        """Pause, at most until ``set`` is called."""
+        wait_for(self._wake, seconds)
+
+
+def close_unless_running(events: Generator[Any, None, None]) -> None:
+    """Close a generator that no other thread, and no frame below, is in the middle of."""
+    try:
+        events.close()
+    except ValueError as problem:
+        if "already executing" not in str(problem):
+            raise
+
+
+class Stepper(Generic[T]):
+    """Takes one step of an iterator at a time, and waits for it as long as it is told to.
+
+    The steps are taken by a thread. One that takes longer goes on, and is what the next
+    waiting is for.
+    """
+
+    def __init__(self, items: Generator[T, None, None], stop: Stop) -> None:
+        self._items = items
+        self._stop = stop
+        self._asked: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._taken: queue.SimpleQueue[Optional[Step]] = queue.SimpleQueue()
+        # A close from another thread does not wait for a step that cannot be interrupted.
+        stop.wakes.append(self._taken)
+        self._is_under_way = False
+        self._thread = start_thread(take_steps, items, self._asked, self._taken)
+
+    def next(self, seconds: float) -> Optional[list[T]]:
+        """Wait for a step.
+
+        Returns:
+            A list with the item; an empty list where there is none yet; None at the end.
+        """
+        if not self._is_under_way:
+            self._is_under_way = True
+            self._asked.put(True)
+        step = None if self._stop.is_set else wait_for(self._taken, seconds)
+        if step is None:
+            return None if self._stop.is_set else []
+        self._is_under_way = False
+        if step.problem is not None:
+            raise step.problem
+        return step.found
+
+    def close(self) -> None:
+        """End a step that is under way, and the iterator."""
+        self._asked.put(False)
+        if self._thread is not threading.current_thread():
+            self._thread.join(LONGEST_END)
+        close_unless_running(self._items)
+
+
 class Pump:
     """Brings the bytes of an open response, while something else goes on beside.
 
@@ -129,6 +224,9 @@ class Pump:
         self._closed = closed
         self._chunks = chunks_of(response)
         self._beside: Union[Watched, Ahead, None] = None
+        # Held by who ends the reading, so that nobody's is ended who has the connection next.
+        # A signal's handler may come while its own thread holds it.
+        self._ending = threading.RLock()
         self._is_closed = False
 
     def read(self) -> Union[bytes, Unanswered]:
@@ -160,13 +258,20 @@ class Pump:
 
     def interrupt(self) -> None:
         """End a reading that goes on in another thread."""
-        interrupt(self._response)
+        with self._ending:
+            if self._is_closed:
+                return
+            if self._beside is None:
+                interrupt(self._response)
+            else:
+                self._beside.interrupt()
 
     def close(self) -> None:
         """Close the response and free its connection."""
-        if self._is_closed:
-            return
-        self._is_closed = True
+        with self._ending:
+            if self._is_closed:
+                return
+            self._is_closed = True
         if self._beside is not None:
             self._beside.close()
         self._response.close()

@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
+from weakref import WeakSet
 
 from .. import errors
 from ..clock import monotonic
 from ..config import Options, Timeouts
 from ..logs import log_request, logger
 from ..response import Answer, RateLimit, Unanswered, error_of, failure_of, read_data
-from ..retries import LOST, Failure, RetryPolicy
+from ..retries import LOST, Failure, RetryPolicy, jitter
 from .compat import Pump, sleep, time_limit
 
 if TYPE_CHECKING:
     from ..request import Request
     from .connections import Connections
+    from .stream import EventStream
 
 __all__ = ["Transport"]
 
@@ -31,6 +32,7 @@ class Transport:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._limits: dict[str, str] = {}
+        self.streams: WeakSet[EventStream[Any]] = WeakSet()
         self.is_closed = False
 
     @property
@@ -91,6 +93,8 @@ class Transport:
     def close(self) -> None:
         """Close the connections; every later call is an error."""
         self.is_closed = True
+        for stream in list(self.streams):
+            stream.stop(_client_closed())
         self._connections.close()
 
     def _repeat(
@@ -107,9 +111,7 @@ class Transport:
         lost = False
         while True:
             if self.is_closed:
-                raise errors.FlowMaestroError(
-                    "the client is closed; make a new one", code="client_closed"
-                )
+                raise _client_closed()
             began = monotonic()
             remaining = None if until is None else until - began
             result: Union[Answer, Unanswered, Opened, None] = None
@@ -148,7 +150,7 @@ class Transport:
                 attempt,
                 repeatable=repeatable,
                 remaining=remaining,
-                random=random.random,
+                random=jitter,
             )
             if wait is None:
                 break
@@ -164,6 +166,10 @@ class Transport:
             sleep(wait)
             attempt += 1
         raise _with_outcome(error, request, lost and not request.repeatable)
+
+
+def _client_closed() -> errors.FlowMaestroError:
+    return errors.FlowMaestroError("the client is closed; make a new one", code="client_closed")
 
 
 def _timeouts_for(request: Request, options: Options) -> Timeouts:
