@@ -123,11 +123,14 @@ async def _with_heartbeats(
         while True:
             step = await steps.next(source.heartbeat)
             if step is None:
-                return
+                break
             yield step[0] if step else dict(source.heartbeat_event)
     finally:
+        error = follower.stop_error
         await follower.stop()
         await steps.aclose()
+    if error is not None:
+        raise error
 
 
 class _Follower:
@@ -140,7 +143,7 @@ class _Follower:
         # A stream that is read once and to its end is bounded by its read timeout alone.
         self._is_watched = source.reconnects or source.deadline is not None
         self._pump: Optional[AsyncPump] = None
-        self._stop_error: Optional[errors.FlowMaestroError] = None
+        self.stop_error: Optional[errors.FlowMaestroError] = None
         self._was_open = False
         self._connected = False
         self._has_warned = False
@@ -227,12 +230,12 @@ class _Follower:
                     return
                 self._liveness.ending(monotonic())
             opened = await self._open(first=False)
-        if self._stop_error is not None:
-            raise self._stop_error
+        if self.stop_error is not None:
+            raise self.stop_error
 
     async def stop(self, error: Optional[errors.FlowMaestroError] = None) -> None:
         """End the following from outside: another thread, another task, a signal's handler."""
-        self._stop_error = error
+        self.stop_error = self.stop_error or error
         self.stopped.set()
         pump = self._pump
         if pump is not None:

@@ -122,11 +122,14 @@ def _with_heartbeats(
         while True:
             step = steps.next(source.heartbeat)
             if step is None:
-                return
+                break
             yield step[0] if step else dict(source.heartbeat_event)
     finally:
+        error = follower.stop_error
         follower.stop()
         steps.close()
+    if error is not None:
+        raise error
 
 
 class _Follower:
@@ -139,7 +142,7 @@ class _Follower:
         # A stream that is read once and to its end is bounded by its read timeout alone.
         self._is_watched = source.reconnects or source.deadline is not None
         self._pump: Optional[Pump] = None
-        self._stop_error: Optional[errors.FlowMaestroError] = None
+        self.stop_error: Optional[errors.FlowMaestroError] = None
         self._was_open = False
         self._connected = False
         self._has_warned = False
@@ -226,12 +229,12 @@ class _Follower:
                     return
                 self._liveness.ending(monotonic())
             opened = self._open(first=False)
-        if self._stop_error is not None:
-            raise self._stop_error
+        if self.stop_error is not None:
+            raise self.stop_error
 
     def stop(self, error: Optional[errors.FlowMaestroError] = None) -> None:
         """End the following from outside: another thread, another task, a signal's handler."""
-        self._stop_error = error
+        self.stop_error = self.stop_error or error
         self.stopped.set()
         pump = self._pump
         if pump is not None:
