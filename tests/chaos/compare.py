@@ -15,6 +15,10 @@ import time
 from pathlib import Path
 
 from tests.chaos.driver import drive, drive_in_threads
+from tests.chaos.gateway import WAYS
+from tests.chaos.outages import OPEN, Outage
+from tests.chaos.outages import drive as follow
+from tests.chaos.outages import drive_in_threads as follow_in_threads
 from tests.chaos.world import build, tally
 
 ROOT = Path(__file__).parents[2]
@@ -56,12 +60,26 @@ def table(columns: dict[str, dict[str, int]]) -> str:
     return "\n".join(lines)
 
 
+def outages(seconds: float) -> str:
+    """Let the API be away in each way, for each client and dialect, and count what survives."""
+    drives = {"asynchronous": follow, "synchronous, in threads": follow_in_threads}
+    columns: dict[str, dict[str, int]] = {}
+    for name, drive in drives.items():
+        for dialect in ("documented", "wire"):
+            column = columns[f"{name}, {dialect}"] = {}
+            for way in WAYS:
+                counted = Outage(way, seconds, dialect).run(drive)
+                column[WAYS[way]] = counted["ended right"]
+    return table(columns)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--old-python", required=True, help="a Python that has flowmaestro==0.1.0")
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--compared-calls", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--outage-seconds", type=float, default=30.0)
     chosen = parser.parse_args()
     began = time.monotonic()
     whole = table(
@@ -78,7 +96,10 @@ def main() -> None:
     text = (
         f"{chosen.calls:,} operations with each client, in {took:.0f} s, seed {chosen.seed}, "
         f"Python {platform.python_version()}:\n\n{whole}\n\n"
-        f"The same for {chosen.compared_calls:,} operations, beside 0.1.0, asynchronous:\n\n{table(both)}\n"
+        f"The same for {chosen.compared_calls:,} operations, beside 0.1.0, asynchronous:\n\n{table(both)}\n\n"
+        f"Of {OPEN} streams and waits that were open as the API went away for "
+        f"{chosen.outage_seconds:g} s, so many ended right, with their own result:\n\n"
+        f"{outages(chosen.outage_seconds)}\n"
     )
     page = PAGE.read_text(encoding="utf-8")
     page = re.sub(

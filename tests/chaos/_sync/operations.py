@@ -12,6 +12,8 @@ from typing import Any
 # Agents have two minutes by default; these few seconds are plenty, on a busy machine as well.
 TIMEOUT = 4.0
 
+ENDS = ("execution:completed", "execution:failed", "execution:cancelled")
+
 
 def execute(client: Any, number: int) -> bool:
     started = client.workflows.execute("wf", inputs={"number": number})
@@ -50,3 +52,33 @@ def message(client: Any, number: int) -> bool:
 
 
 OPERATIONS = {"execute": execute, "wait": wait, "stream": stream, "message": message}
+
+
+def follow(client: Any, execution_id: str, number: int, followed: Any) -> bool:
+    events = []
+    for event in client.executions.stream(execution_id):
+        if not events:
+            followed()
+        events.append(event)
+    steps = [event["progress"] for event in events if event["type"] == "execution:progress"]
+    ends = [event for event in events if event["type"] in ENDS]
+    return (
+        # What came while there was no connection is sent again only where events have ids.
+        steps == sorted(set(steps))
+        and len(ends) == 1
+        and ends == events[-1:]
+        and ends[0]["type"] == "execution:completed"
+        and ends[0]["outputs"] == {"number": number}
+    )
+
+
+def await_end(client: Any, execution_id: str, number: int, followed: Any) -> bool:
+    seen = []
+
+    def note(execution: Any) -> None:
+        if not seen:
+            followed()
+        seen.append(execution)
+
+    result = client.executions.wait_for_completion(execution_id, on_update=note)
+    return bool(result["outputs"] == {"number": number})

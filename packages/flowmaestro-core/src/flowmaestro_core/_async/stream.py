@@ -337,8 +337,12 @@ class _Follower:
                 code="deadline_exceeded",
             )
 
-    async def _poll(self) -> None:
-        """Poll the status; a poll that fails and may succeed later is left out."""
+    async def _poll(self, *, warns: bool = True) -> None:
+        """Poll the status; a poll that fails and may succeed later is left out.
+
+        Args:
+            warns: Say so in the log.
+        """
         assert self.source.check is not None
         failure: Optional[errors.FlowMaestroError] = None
         with self.stopped.interruptible():
@@ -355,7 +359,7 @@ class _Follower:
         if self._ending is not None:
             self._liveness.ending(now)
             self._catch_up_until = now + _CATCH_UP_SECONDS
-        if failure is not None and not self._no_connection:
+        if warns and failure is not None and not self._no_connection:
             logger.warning("polling the status of %s failed (%s)", self.source.name, failure)
         self._liveness.checked(
             now,
@@ -384,7 +388,8 @@ class _Follower:
             or liveness.check_is_due(now + 2 * RECONNECT_SECONDS)
         ):
             try:
-                await self._poll()
+                # A warning follows in any case, or an error.
+                await self._poll(warns=False)
             except errors.FlowMaestroError as refused:
                 raise error or refused from None
             if self._ending is not None or self.stopped.is_set:

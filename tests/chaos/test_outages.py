@@ -1,0 +1,37 @@
+"""An API that is stopped and started again while 200 streams and waits are open.
+
+uv run pytest tests/chaos/test_outages.py --outage-seconds 30 -s
+"""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+from tests.chaos.outages import OPEN, Outage, drive, drive_in_threads
+
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(900)]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize(
+    ("way", "dialect", "client"),
+    [
+        ("stopped", "documented", "asynchronous"),
+        ("reset", "wire", "synchronous"),
+        ("502", "documented", "synchronous"),
+        ("503", "wire", "asynchronous"),
+    ],
+)
+def test_promise_9_streams_and_waits_survive_an_api_that_is_away(request, way, dialect, client):
+    seconds = request.config.getoption("--outage-seconds")
+    outage = Outage(way, seconds, dialect)
+    counted = outage.run(drive if client == "asynchronous" else drive_in_threads)
+    # Connections that the outage broke are collected here, and not in another test.
+    gc.collect()
+    print(f"\n{way} for {seconds:g} s, {client}, {dialect}")
+    for name, number in counted.items():
+        print(f"{number:>8,}  {name}")
+    assert counted["ended right"] == OPEN
+    assert counted["warnings in the log"] >= OPEN
