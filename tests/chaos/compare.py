@@ -64,11 +64,11 @@ def outages(seconds: float) -> str:
     """Let the API be away in each way, for each client and dialect, and count what survives."""
     drives = {"asynchronous": follow, "synchronous, in threads": follow_in_threads}
     columns: dict[str, dict[str, int]] = {}
-    for name, drive in drives.items():
+    for name, follow_all in drives.items():
         for dialect in ("documented", "wire"):
             column = columns[f"{name}, {dialect}"] = {}
             for way in WAYS:
-                counted = Outage(way, seconds, dialect).run(drive)
+                counted = Outage(way, seconds, dialect).run(follow_all)
                 column[WAYS[way]] = counted["ended right"]
     return table(columns)
 

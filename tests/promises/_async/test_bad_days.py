@@ -6,17 +6,20 @@ Each test is named after its promise: streams end right (1), waits are polite an
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 
 import anyio
 import pytest
+import trustme
 
 import flowmaestro
 from flowmaestro import AsyncFlowMaestroClient
 from flowmaestro_local import LocalServer, Run
 from flowmaestro_local.engine import Engine
 from tests.conftest import KEY
+from tests.raw import raw_server
 from tests.receiver import until
 
 pytestmark = [
@@ -186,14 +189,16 @@ async def test_promise_1_the_end_of_a_silent_stream_is_told_within_three_seconds
     assert late < 3
 
 
-async def test_promise_1_a_stream_that_is_always_dropped_is_given_up(client, server):
+async def test_promise_1_a_stream_that_cannot_be_had_is_given_up(client, server, monkeypatch):
+    monkeypatch.setattr("flowmaestro_core.liveness.MAX_OUTAGE", 2.0)
     server.faults.add("reset_before", "GET */events", times=None)
     with pytest.raises(flowmaestro.ConnectionError):
         await collect(client.with_options(max_retries=1), await start(client, "slow"))
     server.faults.clear()
     server.faults.add("cut_stream", "GET */events", times=None, after=1)
+    server.faults.add("status", f"GET */executions/{'?' * 36}", times=None, status=503)
     with pytest.raises(flowmaestro.StreamError, match="was lost"):
-        await collect(client.with_options(max_retries=1), await start(client, "slow"))
+        await collect(client, await start(client, "slow"))
 
 
 async def test_promise_1_status_checks_that_fail_do_not_end_a_stream():
@@ -216,6 +221,15 @@ async def test_promise_1_status_checks_that_fail_do_not_end_a_stream():
                 is_followed.set()
     assert types == ["connected", "execution:completed"]
     assert silent.faults.injected == {"status 500": 1}
+
+
+async def test_promise_2_a_failed_poll_of_a_wait_is_told_in_the_log(client, server, caplog):
+    execution_id = await start(client)
+    server.faults.add("status", "GET */executions/*", times=2, status=503)
+    await client.executions.wait_for_completion(execution_id, 0.05, timeout=100)
+    warnings = [one.message for one in caplog.records if "polling again in" in one.message]
+    assert len(warnings) == 2
+    assert all(execution_id in one and "503" in one for one in warnings)
 
 
 # 2. Waits are polite and exact
@@ -257,7 +271,12 @@ async def test_promise_2_a_wait_with_no_answer_at_all_ends_in_time(client, serve
     assert caught.value.execution is None
 
 
-async def test_promise_2_a_wait_raises_at_once_what_will_not_pass(client):
+async def test_promise_2_a_wait_raises_at_once_what_will_not_pass(client, server):
+    execution_id = await start(client, "slow")
+    for status, cls in ((501, flowmaestro.ServerError), (403, flowmaestro.AuthorizationError)):
+        server.faults.add("status", "GET */executions/*", status=status)
+        with pytest.raises(cls):
+            await client.executions.wait_for_completion(execution_id, 0.05, timeout=100)
     with pytest.raises(flowmaestro.NotFoundError):
         await client.executions.wait_for_completion("exec_unknown")
     for bad in ({"poll_interval": 0}, {"timeout": -1}, {"poll_interval": float("nan")}):
@@ -265,6 +284,17 @@ async def test_promise_2_a_wait_raises_at_once_what_will_not_pass(client):
             await client.executions.wait_for_completion("e", **bad)
     with pytest.raises(TypeError, match="poll_interval"):
         await client.executions.wait_for_completion("e", poll_interval="1")
+
+
+async def test_promise_2_a_wait_does_not_wait_for_a_certificate_to_be_trusted():
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with raw_server(lambda connection: None, tls=context) as url:
+        async with AsyncFlowMaestroClient(KEY, url) as client:
+            with pytest.raises(flowmaestro.ConnectionError) as caught:
+                await client.executions.wait_for_completion("e", timeout=100)
+    assert caught.value.code == "certificate_untrusted"
 
 
 async def test_promise_2_a_deadline_bounds_a_whole_call(client, server):

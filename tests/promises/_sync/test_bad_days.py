@@ -7,16 +7,19 @@ Each test is named after its promise: streams end right (1), waits are polite an
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 
 import pytest
+import trustme
 
 import flowmaestro
 from flowmaestro import FlowMaestroClient
 from flowmaestro_local import LocalServer, Run
 from flowmaestro_local.engine import Engine
 from tests.conftest import KEY
+from tests.raw import raw_server
 from tests.receiver import until
 
 pytestmark = [
@@ -185,14 +188,16 @@ def test_promise_1_the_end_of_a_silent_stream_is_told_within_three_seconds(monke
     assert late < 3
 
 
-def test_promise_1_a_stream_that_is_always_dropped_is_given_up(client, server):
+def test_promise_1_a_stream_that_cannot_be_had_is_given_up(client, server, monkeypatch):
+    monkeypatch.setattr("flowmaestro_core.liveness.MAX_OUTAGE", 2.0)
     server.faults.add("reset_before", "GET */events", times=None)
     with pytest.raises(flowmaestro.ConnectionError):
         collect(client.with_options(max_retries=1), start(client, "slow"))
     server.faults.clear()
     server.faults.add("cut_stream", "GET */events", times=None, after=1)
+    server.faults.add("status", f"GET */executions/{'?' * 36}", times=None, status=503)
     with pytest.raises(flowmaestro.StreamError, match="was lost"):
-        collect(client.with_options(max_retries=1), start(client, "slow"))
+        collect(client, start(client, "slow"))
 
 
 def test_promise_1_status_checks_that_fail_do_not_end_a_stream():
@@ -215,6 +220,15 @@ def test_promise_1_status_checks_that_fail_do_not_end_a_stream():
                 is_followed.set()
     assert types == ["connected", "execution:completed"]
     assert silent.faults.injected == {"status 500": 1}
+
+
+def test_promise_2_a_failed_poll_of_a_wait_is_told_in_the_log(client, server, caplog):
+    execution_id = start(client)
+    server.faults.add("status", "GET */executions/*", times=2, status=503)
+    client.executions.wait_for_completion(execution_id, 0.05, timeout=100)
+    warnings = [one.message for one in caplog.records if "polling again in" in one.message]
+    assert len(warnings) == 2
+    assert all(execution_id in one and "503" in one for one in warnings)
 
 
 # 2. Waits are polite and exact
@@ -256,7 +270,12 @@ def test_promise_2_a_wait_with_no_answer_at_all_ends_in_time(client, server):
     assert caught.value.execution is None
 
 
-def test_promise_2_a_wait_raises_at_once_what_will_not_pass(client):
+def test_promise_2_a_wait_raises_at_once_what_will_not_pass(client, server):
+    execution_id = start(client, "slow")
+    for status, cls in ((501, flowmaestro.ServerError), (403, flowmaestro.AuthorizationError)):
+        server.faults.add("status", "GET */executions/*", status=status)
+        with pytest.raises(cls):
+            client.executions.wait_for_completion(execution_id, 0.05, timeout=100)
     with pytest.raises(flowmaestro.NotFoundError):
         client.executions.wait_for_completion("exec_unknown")
     for bad in ({"poll_interval": 0}, {"timeout": -1}, {"poll_interval": float("nan")}):
@@ -264,6 +283,17 @@ def test_promise_2_a_wait_raises_at_once_what_will_not_pass(client):
             client.executions.wait_for_completion("e", **bad)
     with pytest.raises(TypeError, match="poll_interval"):
         client.executions.wait_for_completion("e", poll_interval="1")
+
+
+def test_promise_2_a_wait_does_not_wait_for_a_certificate_to_be_trusted():
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with raw_server(lambda connection: None, tls=context) as url:
+        with FlowMaestroClient(KEY, url) as client:
+            with pytest.raises(flowmaestro.ConnectionError) as caught:
+                client.executions.wait_for_completion("e", timeout=100)
+    assert caught.value.code == "certificate_untrusted"
 
 
 def test_promise_2_a_deadline_bounds_a_whole_call(client, server):
