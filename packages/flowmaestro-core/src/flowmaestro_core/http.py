@@ -142,7 +142,7 @@ def unanswered(failure: Exception, address: str, timeouts: Timeouts) -> Unanswer
         address: Whom the request was for.
         timeouts: What the request was given, for the message.
     """
-    what = str(failure) or type(failure).__name__
+    untrusted, what = _reason_of(failure)
     if isinstance(failure, httpx.PoolTimeout):
         error: errors.FlowMaestroError = errors.TimeoutError(
             "no free connection in the pool of http_client", code="pool_timeout"
@@ -160,7 +160,6 @@ def unanswered(failure: Exception, address: str, timeouts: Timeouts) -> Unanswer
         )
         return Unanswered(error, LOST)
     if isinstance(failure, (httpx.ConnectError, httpx.ProxyError)):
-        untrusted = "CERTIFICATE_VERIFY_FAILED" in what
         error = errors.ConnectionError(
             f"cannot connect to {address}: {what}",
             code="certificate_untrusted" if untrusted else "connection_failed",
@@ -180,6 +179,24 @@ def unanswered(failure: Exception, address: str, timeouts: Timeouts) -> Unanswer
         f"the connection to {address} broke: {what}", code="connection_lost"
     )
     return Unanswered(error, LOST)
+
+
+def _reason_of(failure: Exception) -> tuple[bool, str]:
+    """Find out whether a certificate is not trusted, and what else there is to say.
+
+    Under trio the failure itself has no text; what it comes from has.
+    """
+    chain: list[BaseException] = []
+    link: Optional[BaseException] = failure
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    for link in chain:
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return True, str(link)
+    texts = (str(link) for link in chain)
+    text = next(filter(None, texts), type(failure).__name__)
+    return "CERTIFICATE_VERIFY_FAILED" in text, text
 
 
 def _seconds(value: Optional[float]) -> str:
