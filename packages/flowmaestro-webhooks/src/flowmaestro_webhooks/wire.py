@@ -17,16 +17,19 @@ _EVENT_TYPES: dict[Any, Any] = {member.value: member for member in WebhookEventT
 def webhook_of(webhook: Any) -> Any:
     """Read a webhook: its event types as enum members."""
     if is_object(webhook) and is_array(events := webhook.get("events")):
-        webhook["events"] = [_EVENT_TYPES.get(event, event) for event in events]
+        webhook["events"] = [_event_type_of(event) for event in events]
     return webhook
 
 
 def delivery_of(delivery: Any) -> Any:
     """Read a delivery: its status and event type as enum members."""
     if is_object(delivery) and "event_type" in delivery:
-        event = delivery["event_type"]
-        delivery["event_type"] = _EVENT_TYPES.get(event, event)
+        delivery["event_type"] = _event_type_of(delivery["event_type"])
     return with_status(delivery, DELIVERY_STATUSES)
+
+
+def _event_type_of(event: Any) -> Any:
+    return _EVENT_TYPES.get(event, event) if isinstance(event, str) else event
 
 
 def test_result_of(answer: dict[str, Any], round_trip_ms: int) -> dict[str, Any]:
