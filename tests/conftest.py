@@ -29,6 +29,12 @@ settings.load_profile("here")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-calls", type=int, default=1_000, help="calls of the chaos suite")
     parser.addoption("--chaos-seed", type=int, default=7, help="seed of the chaos suite's faults")
+    parser.addoption(
+        "--property-examples",
+        type=int,
+        default=1,
+        help="multiply the number of examples of each property test",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

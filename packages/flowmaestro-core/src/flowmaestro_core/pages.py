@@ -101,7 +101,7 @@ class Progress:
         keys = [key_of(item) for item in items]
         self._empty = 0 if keys else self._empty + 1
         self._repeats = self._repeats + 1 if keys and keys == self._last else 0
-        known: set[Hashable] = set().union(*self._pages)
+        known = set[Hashable]().union(*self._pages)
         self._stale = 0 if not keys or not known.issuperset(keys) else self._stale + 1
         self._pages.append(set(keys))
         self._last = keys

@@ -14,7 +14,7 @@ __all__ = ["Check", "a_list", "a_list_problem", "an_object", "an_object_problem"
 
 Check = Callable[[Any], Optional[str]]
 
-_NAMES = {
+_NAMES: dict[type, str] = {
     dict: "an object",
     list: "an array",
     str: "a string",

@@ -425,14 +425,20 @@ class AsyncExecutions:
             yield execution
         if is_exact or page > 1:
             return
+        walked: set[str] = set()
         async for workflow in iterate(self._workflows, 1):
-            async for execution in self._of_workflow(workflow["id"], 1, per_page, status):
+            workflow_id: str = workflow["id"]
+            if workflow_id in walked:
+                continue
+            walked.add(workflow_id)
+            async for execution in self._of_workflow(workflow_id, 1, per_page, status):
                 if key_of(execution) not in given:
                     yield execution
 
     async def _workflows(self, page: int) -> dict[str, Any]:
         """Get a page of workflows, or an empty one where the key may not list them."""
         query = page_query(page, _MOST_PER_PAGE)
+        answer: dict[str, Any] = {"data": []}
         try:
             answer = await self._client.call(Request.get("/workflows" + query, _WORKFLOWS))
         except (errors.AuthorizationError, errors.NotFoundError) as error:
@@ -442,7 +448,6 @@ class AsyncExecutions:
                 "workflows:read, or pass workflow_id",
                 error,
             )
-            answer = {"data": []}
         return page_of(answer, page, _MOST_PER_PAGE)
 
 

@@ -426,14 +426,20 @@ class Executions:
             yield execution
         if is_exact or page > 1:
             return
+        walked: set[str] = set()
         for workflow in iterate(self._workflows, 1):
-            for execution in self._of_workflow(workflow["id"], 1, per_page, status):
+            workflow_id: str = workflow["id"]
+            if workflow_id in walked:
+                continue
+            walked.add(workflow_id)
+            for execution in self._of_workflow(workflow_id, 1, per_page, status):
                 if key_of(execution) not in given:
                     yield execution
 
     def _workflows(self, page: int) -> dict[str, Any]:
         """Get a page of workflows, or an empty one where the key may not list them."""
         query = page_query(page, _MOST_PER_PAGE)
+        answer: dict[str, Any] = {"data": []}
         try:
             answer = self._client.call(Request.get("/workflows" + query, _WORKFLOWS))
         except (errors.AuthorizationError, errors.NotFoundError) as error:
@@ -443,7 +449,6 @@ class Executions:
                 "workflows:read, or pass workflow_id",
                 error,
             )
-            answer = {"data": []}
         return page_of(answer, page, _MOST_PER_PAGE)
 
 

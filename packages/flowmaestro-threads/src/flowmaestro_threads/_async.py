@@ -118,6 +118,8 @@ class AsyncThreads:
         """
         request = Request.delete("/threads/{}", identifier("thread_id", thread_id))
         answer: Any = await self._client.call(request)
+        answer["data"].setdefault("id", thread_id)
+        answer["data"].setdefault("deleted", True)
         return answer  # type: ignore[no-any-return]
 
     async def list_messages(

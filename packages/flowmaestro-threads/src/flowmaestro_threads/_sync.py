@@ -119,6 +119,8 @@ class Threads:
         """
         request = Request.delete("/threads/{}", identifier("thread_id", thread_id))
         answer: Any = self._client.call(request)
+        answer["data"].setdefault("id", thread_id)
+        answer["data"].setdefault("deleted", True)
         return answer  # type: ignore[no-any-return]
 
     def list_messages(
