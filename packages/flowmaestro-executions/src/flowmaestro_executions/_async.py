@@ -29,7 +29,7 @@ from .wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Hashable
+    from collections.abc import AsyncGenerator, AsyncIterator, Hashable
 
     from flowmaestro_core import AsyncCoreClient
     from flowmaestro_types import (
@@ -389,19 +389,23 @@ class AsyncExecutions:
 
     async def _of_workflow(
         self, workflow_id: str, page: int, per_page: int, status: Optional[str]
-    ) -> AsyncIterator[Execution]:
+    ) -> AsyncGenerator[Execution, None]:
         """Give the executions of one workflow: its list is exact if no status is asked for."""
 
         async def fetch(number: int) -> Any:
             return await self.list(page=number, per_page=per_page, workflow_id=workflow_id)
 
-        async for execution in iterate(fetch, page):
-            if status is None or execution["status"] == status:
-                yield execution
+        executions = iterate(fetch, page)
+        try:
+            async for execution in executions:
+                if status is None or execution["status"] == status:
+                    yield execution
+        finally:
+            await executions.aclose()
 
     async def _of_all_workflows(
         self, page: int, per_page: int, status: Optional[str]
-    ) -> AsyncIterator[Execution]:
+    ) -> AsyncGenerator[Execution, None]:
         """Give the executions of all workflows, and each of them once.
 
         Today's API reads the newest rows of every account and filters them afterwards, so
@@ -420,20 +424,32 @@ class AsyncExecutions:
             return executions_page(answer, number, per_page, exact=False)
 
         given: set[Hashable] = set()
-        async for execution in iterate(fetch, page):
-            given.add(key_of(execution))
-            yield execution
+        executions = iterate(fetch, page)
+        try:
+            async for execution in executions:
+                given.add(key_of(execution))
+                yield execution
+        finally:
+            await executions.aclose()
         if is_exact or page > 1:
             return
         walked: set[str] = set()
-        async for workflow in iterate(self._workflows, 1):
-            workflow_id: str = workflow["id"]
-            if workflow_id in walked:
-                continue
-            walked.add(workflow_id)
-            async for execution in self._of_workflow(workflow_id, 1, per_page, status):
-                if key_of(execution) not in given:
-                    yield execution
+        workflows = iterate(self._workflows, 1)
+        try:
+            async for workflow in workflows:
+                workflow_id: str = workflow["id"]
+                if workflow_id in walked:
+                    continue
+                walked.add(workflow_id)
+                executions = self._of_workflow(workflow_id, 1, per_page, status)
+                try:
+                    async for execution in executions:
+                        if key_of(execution) not in given:
+                            yield execution
+                finally:
+                    await executions.aclose()
+        finally:
+            await workflows.aclose()
 
     async def _workflows(self, page: int) -> dict[str, Any]:
         """Get a page of workflows, or an empty one where the key may not list them."""

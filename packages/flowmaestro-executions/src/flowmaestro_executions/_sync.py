@@ -30,7 +30,7 @@ from .wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Generator, Hashable, Iterator
 
     from flowmaestro_core import CoreClient
     from flowmaestro_types import (
@@ -390,19 +390,23 @@ class Executions:
 
     def _of_workflow(
         self, workflow_id: str, page: int, per_page: int, status: Optional[str]
-    ) -> Iterator[Execution]:
+    ) -> Generator[Execution, None, None]:
         """Give the executions of one workflow: its list is exact if no status is asked for."""
 
         def fetch(number: int) -> Any:
             return self.list(page=number, per_page=per_page, workflow_id=workflow_id)
 
-        for execution in iterate(fetch, page):
-            if status is None or execution["status"] == status:
-                yield execution
+        executions = iterate(fetch, page)
+        try:
+            for execution in executions:
+                if status is None or execution["status"] == status:
+                    yield execution
+        finally:
+            executions.close()
 
     def _of_all_workflows(
         self, page: int, per_page: int, status: Optional[str]
-    ) -> Iterator[Execution]:
+    ) -> Generator[Execution, None, None]:
         """Give the executions of all workflows, and each of them once.
 
         Today's API reads the newest rows of every account and filters them afterwards, so
@@ -421,20 +425,32 @@ class Executions:
             return executions_page(answer, number, per_page, exact=False)
 
         given: set[Hashable] = set()
-        for execution in iterate(fetch, page):
-            given.add(key_of(execution))
-            yield execution
+        executions = iterate(fetch, page)
+        try:
+            for execution in executions:
+                given.add(key_of(execution))
+                yield execution
+        finally:
+            executions.close()
         if is_exact or page > 1:
             return
         walked: set[str] = set()
-        for workflow in iterate(self._workflows, 1):
-            workflow_id: str = workflow["id"]
-            if workflow_id in walked:
-                continue
-            walked.add(workflow_id)
-            for execution in self._of_workflow(workflow_id, 1, per_page, status):
-                if key_of(execution) not in given:
-                    yield execution
+        workflows = iterate(self._workflows, 1)
+        try:
+            for workflow in workflows:
+                workflow_id: str = workflow["id"]
+                if workflow_id in walked:
+                    continue
+                walked.add(workflow_id)
+                executions = self._of_workflow(workflow_id, 1, per_page, status)
+                try:
+                    for execution in executions:
+                        if key_of(execution) not in given:
+                            yield execution
+                finally:
+                    executions.close()
+        finally:
+            workflows.close()
 
     def _workflows(self, page: int) -> dict[str, Any]:
         """Get a page of workflows, or an empty one where the key may not list them."""

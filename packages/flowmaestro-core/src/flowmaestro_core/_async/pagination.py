@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, Callable
 
 from ..pages import Progress
@@ -12,7 +12,7 @@ __all__ = ["iterate"]
 
 async def iterate(
     fetch: Callable[[int], Awaitable[dict[str, Any]]], page: int
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """Give the items of a page, then fetch the next, until there is none.
 
     Lists come newest first, so whatever is added meanwhile pushes items onto the next

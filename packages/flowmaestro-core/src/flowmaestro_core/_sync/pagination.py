@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, Callable
 
 from ..pages import Progress
@@ -11,7 +11,7 @@ from ..pages import Progress
 __all__ = ["iterate"]
 
 
-def iterate(fetch: Callable[[int], dict[str, Any]], page: int) -> Iterator[Any]:
+def iterate(fetch: Callable[[int], dict[str, Any]], page: int) -> Generator[Any, None, None]:
     """Give the items of a page, then fetch the next, until there is none.
 
     Lists come newest first, so whatever is added meanwhile pushes items onto the next
