@@ -26,7 +26,7 @@ from tests.core.mock import Chunks
 from tests.properties.methods import METHODS, POLLS, STARTS, call, parameters_of
 
 MAX_RETRIES = 1
-EXAMPLES = 20
+EXAMPLES = 15
 # More than any documented walk or wait of these tests needs.
 MOST_REQUESTS = 3_000
 

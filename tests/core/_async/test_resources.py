@@ -16,7 +16,7 @@ from flowmaestro.types import ExecutionStatus
 from flowmaestro_core import errors
 from flowmaestro_core._async import transport as transport_module
 from tests.conftest import KEY
-from tests.core.mock import Script, data, error
+from tests.core.mock import Script, data, error, events, frame
 
 pytestmark = pytest.mark.anyio  # async only
 
@@ -569,3 +569,55 @@ async def test_a_message_whose_reply_never_comes_names_its_thread(pauses):
         assert isinstance(problem, errors.NotFoundError)
         assert problem.outcome_unknown is True
         assert problem.details["thread_id"] == "t"
+
+
+# Streams
+
+
+async def test_streams_are_asked_for_at_their_own_routes(pauses):
+    ended = frame("execution:completed", status="completed")
+    async with scripted(events(ended)) as client:
+        assert [event["type"] async for event in client.executions.stream("e/1")]
+        assert asked(client) == ["/executions/e%2F1/events"]
+    async with scripted(events(frame("message:completed", content="Hi"))) as client:
+        assert [event["content"] async for event in client.threads.stream("t/1")] == ["Hi"]
+        assert asked(client) == ["/threads/t%2F1/events"], "and not by polling the messages"
+        assert client.script.requests[0].headers["accept"] == "text/event-stream"
+
+
+@pytest.mark.parametrize(
+    ("sent", "progress"),
+    [
+        ({"completed": 1, "total": 4}, 25),
+        ({"completed": 4, "total": 4}, 100),
+        ({"percentage": 12.5, "completed": 1, "total": 4}, 12.5),
+        ({"progress": 7, "percentage": 12.5}, 7),
+        ({"progress": None, "percentage": 12.5}, 12.5),
+        ({}, 0),
+        ({"completed": 3}, 0),
+        ({"completed": 0, "total": 0}, 0),
+        ({"completed": 3, "total": 0}, 0),
+        ({"completed": 3, "total": -1}, 0),
+        ({"completed": True, "total": True}, 0),
+        ({"completed": "3", "total": "4"}, 0),
+        ({"completed": 10**400, "total": 1}, 0),
+        ({"percentage": float("nan")}, 0),
+        ({"progress": float("inf")}, 0),
+        ({"progress": [], "percentage": {}}, 0),
+    ],
+)
+async def test_progress_is_a_number_whatever_is_sent(sent, progress):
+    frames = (frame("execution:progress", **sent), frame("execution:completed"))
+    async with scripted(events(*frames)) as client:
+        told, _ = [event async for event in client.executions.stream("e")]
+    assert told["progress"] == progress
+    assert f"{told['progress']:.0f} %"
+    assert "percentage" not in told or "progress" in sent
+
+
+async def test_an_event_whose_type_is_no_text_is_left_out(caplog):
+    odd = frame("x", type=["execution:completed"])
+    async with scripted(events(odd, frame("execution:completed"))) as client:
+        types = [event["type"] async for event in client.executions.stream("e")]
+    assert types == ["execution:completed"]
+    assert "not a string" in caplog.text
