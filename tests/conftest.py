@@ -30,6 +30,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-calls", type=int, default=1_000, help="calls of the chaos suite")
     parser.addoption("--chaos-seed", type=int, default=7, help="seed of the chaos suite's faults")
     parser.addoption("--outage-seconds", type=float, default=3.0, help="how long the API is away")
+    parser.addoption(
+        "--property-examples",
+        type=int,
+        default=1,
+        help="multiply the number of examples of each property test",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
+from flowmaestro_core.shapes import a_list, an_object
 from flowmaestro_core.statuses import THREAD_STATUSES, with_status
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from flowmaestro_types import Agent, Page, Response, Thread
 
 __all__ = ["Agents"]
+
+_AGENT = an_object(id=str, available_tools=list)
+_AGENTS = a_list(id=str)
+# Without the id, nothing can be said in the thread.
+_THREAD = an_object("id", status=str)
 
 
 class Agents:
@@ -50,7 +56,7 @@ class Agents:
                 page = client.agents.list()
                 print([(agent["name"], agent["model"]) for agent in page["data"]])
         """
-        request = Request.get("/agents" + page_query(page, per_page))
+        request = Request.get("/agents" + page_query(page, per_page), _AGENTS)
         answer: Any = page_of(self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
 
@@ -108,8 +114,9 @@ class Agents:
                 agent = (client.agents.get("agent_123"))["data"]
                 print([tool["name"] for tool in agent["available_tools"]])
         """
-        request = Request.get(path("/agents/{}", identifier("agent_id", agent_id)))
+        request = Request.get(path("/agents/{}", identifier("agent_id", agent_id)), _AGENT)
         answer: Any = self._client.call(request)
+        answer["data"].setdefault("id", agent_id)
         return answer  # type: ignore[no-any-return]
 
     def create_thread(
@@ -151,7 +158,8 @@ class Agents:
             {} if metadata is None else {"metadata": dict(metadata)},
             repeatable=False,
             check="a second call makes a second thread",
+            expects=_THREAD,
         )
         answer: Any = self._client.call(request)
-        with_status(answer["data"], THREAD_STATUSES)
+        with_status(answer["data"], THREAD_STATUSES).setdefault("agent_id", agent_id)
         return answer  # type: ignore[no-any-return]

@@ -51,7 +51,7 @@ def event_of(frame: Frame, identity: dict[str, str]) -> dict[str, Any]:
         identity: Ids that the event must have, used where it has none of its own.
 
     Raises:
-        ValueError: The data is no JSON object.
+        ValueError: The data is no JSON object, or its type is not a string.
     """
     content = decode_text(frame.data)
     if not is_object(content):
@@ -61,8 +61,11 @@ def event_of(frame: Frame, identity: dict[str, str]) -> dict[str, Any]:
         name = _KEYS.get(key) or _snake_case(key)
         if name == key or name not in content:
             event[name] = value
-    if not event.get("type"):
+    kind = event.get("type")
+    if not kind:
         event["type"] = frame.event or "message"
+    elif not isinstance(kind, str):
+        raise ValueError(f"the type of an event is {type(kind).__name__}, not a string")
     return event
 
 

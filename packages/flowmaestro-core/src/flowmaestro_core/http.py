@@ -53,8 +53,14 @@ CLIENT_LIMITS = httpx.Limits(
 )
 
 # What a transport may raise. OSError stands beside httpx's own for the backends that let
-# one through, as when a socket breaks while it is closed.
-TRANSPORT_FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError)
+# one through, as when a socket breaks while it is closed, and UnicodeError for httpx's cookies.
+TRANSPORT_FAILURES = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpx.StreamError,
+    OSError,
+    UnicodeError,
+)
 
 
 def headers_for(secret: Secret, options: Options, *, key_header: bool) -> httpx.Headers:
@@ -165,7 +171,11 @@ def unanswered(failure: Exception, address: str, timeouts: Timeouts) -> Unanswer
             code="certificate_untrusted" if untrusted else "connection_failed",
         )
         return Unanswered(error, NOT_SENT, final=untrusted)
-    if isinstance(failure, (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL)):
+    if isinstance(
+        failure,
+        # The last one: a cookie that the user's client was given, and cannot send back.
+        (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError),
+    ):
         error = errors.ConnectionError(
             f"the request to {address} cannot be sent: {what}", code="request_invalid"
         )

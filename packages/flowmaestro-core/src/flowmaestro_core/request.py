@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from .codec import encode
 from .errors import FlowMaestroError
+from .shapes import Check, an_object
 
 __all__ = [
     "Request",
@@ -21,6 +22,8 @@ __all__ = [
 # Given the error of a repeated request whose first try was lost on the way: the answer
 # that the lost one must have had, or None if the error is a real one.
 AlreadyDone = Callable[[FlowMaestroError], Optional[dict[str, Any]]]
+
+_DELETED = an_object(id=str, deleted=bool)
 
 
 class Request(NamedTuple):
@@ -38,16 +41,36 @@ class Request(NamedTuple):
     already_done: Optional[AlreadyDone] = None
     # What a caller should look at when the outcome is unknown.
     check: str = ""
+    # Says what is wrong with the ``data`` of a response; None where any will do.
+    expects: Optional[Check] = None
+    # The ``data`` of a success that has none: where nothing is to be returned, the API
+    # may send 204 or an empty body.
+    if_empty: Optional[dict[str, Any]] = None
 
     @classmethod
-    def get(cls, path: str) -> Request:
+    def get(cls, path: str, expects: Optional[Check] = None) -> Request:
         """Ask for something."""
-        return cls("GET", path)
+        return cls("GET", path, expects=expects)
 
     @classmethod
     def post(cls, path: str, body: object = None, **facts: Any) -> Request:
         """Start, make or ask something with a JSON body."""
         return cls("POST", path, None if body is None else encode(body), **facts)
+
+    @classmethod
+    def delete(cls, template: str, thing_id: str) -> Request:
+        """Delete what has this id. A success needs no body."""
+
+        def already_done(error: FlowMaestroError) -> Optional[dict[str, Any]]:
+            return deleted_before(thing_id, error)
+
+        return cls(
+            "DELETE",
+            path(template, thing_id),
+            already_done=already_done,
+            expects=_DELETED,
+            if_empty={"id": thing_id, "deleted": True},
+        )
 
 
 def deleted_before(thing_id: str, error: FlowMaestroError) -> Optional[dict[str, Any]]:

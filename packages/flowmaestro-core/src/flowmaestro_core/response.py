@@ -8,6 +8,7 @@ from . import errors
 from .codec import decode, is_object
 from .config import API_PREFIX
 from .retries import Failure, parse_retry_after
+from .shapes import Check
 
 __all__ = [
     "Answer",
@@ -84,29 +85,55 @@ def _whole(text: Optional[str]) -> Optional[int]:
         return None
 
 
-def read_data(answer: Answer) -> dict[str, Any]:
+def read_data(
+    answer: Answer,
+    expects: Optional[Check] = None,
+    if_empty: Optional[dict[str, Any]] = None,
+) -> dict[str, Any]:
     """Give the JSON object of a successful answer.
 
+    Args:
+        answer: The answer.
+        expects: Says what is wrong with its ``data``, or None.
+        if_empty: The ``data`` of a success without any, where nothing is to be returned.
+
     Raises:
-        ServerError: It is no JSON object with ``data``; the message shows its beginning.
+        ServerError: It is not a JSON object with the expected ``data``; the message says
+            what was expected and shows the beginning.
         FlowMaestroError: It is an error after all, in spite of its status.
     """
+    if if_empty is not None and not answer.body.strip():
+        return {"data": dict(if_empty)}
     try:
         content = decode(answer.body)
     except ValueError as why:
         problem = f"the answer is no JSON ({why})" if answer.body else "the answer is empty"
     else:
-        if is_object(content):
-            if "data" in content:
-                return content
-            if "error" in content:
-                raise _error_from(answer, content)
         problem = "the answer is JSON, but no object with data"
+        if content is None and if_empty is not None:
+            return {"data": dict(if_empty)}
+        if is_object(content):
+            data = content.get("data")
+            if data is None and content.get("error") is not None:
+                raise _error_from(answer, content)
+            if data is None and if_empty is not None and _says_only_success(content):
+                return {**content, "data": dict(if_empty)}
+            if "data" in content:
+                unexpected = None if expects is None else expects(data)
+                if unexpected is None:
+                    return content
+                problem = f"unexpected response: {unexpected}"
     raise errors.ServerError(
         f"{problem}: {_excerpt(answer.body)}",
         code="invalid_response",
         status_code=answer.status,
     )
+
+
+def _says_only_success(content: dict[str, Any]) -> bool:
+    """True for ``{}``, ``{"success": true}`` and the like: nothing that needs reading."""
+    success = content.get("success", True)
+    return success is True and content.keys() <= {"data", "error", "message", "meta", "success"}
 
 
 def error_of(answer: Answer, now: float) -> errors.FlowMaestroError:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from .codec import is_object
+from flowmaestro_types.enums import ExecutionStatus
+
+from .shapes import an_object
 from .statuses import EXECUTION_STATUSES, with_status
 
-__all__ = ["execute_result_of", "inputs_body"]
+__all__ = ["STARTED", "execute_result_of", "inputs_body"]
+
+# Without the id, the caller cannot follow what was started.
+STARTED = an_object("execution_id", workflow_id=str, status=str)
 
 
 def inputs_body(inputs: Optional[Mapping[str, Any]]) -> dict[str, Any]:
@@ -25,8 +30,9 @@ def inputs_body(inputs: Optional[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def execute_result_of(answer: dict[str, Any]) -> dict[str, Any]:
-    """Read what a start answers: the status as an enum member, ``inputs`` always there."""
+    """Read what a start answers: ``status``, as an enum member, and ``inputs`` always there."""
     data = with_status(answer["data"], EXECUTION_STATUSES)
-    if is_object(data):
-        data.setdefault("inputs", {})
+    data.setdefault("status", ExecutionStatus.PENDING)
+    if data.get("inputs") is None:
+        data["inputs"] = {}
     return answer

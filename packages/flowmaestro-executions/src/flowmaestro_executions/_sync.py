@@ -13,9 +13,10 @@ from flowmaestro_core._sync.stream import Connect, EventStream, Source
 from flowmaestro_core.clock import monotonic
 from flowmaestro_core.config import check_options, positive_seconds, reconnect_options
 from flowmaestro_core.logs import logger
-from flowmaestro_core.pages import page_of
+from flowmaestro_core.pages import key_of, page_of, says_has_more
 from flowmaestro_core.request import Request, identifier, page_query, path
 from flowmaestro_core.retries import is_transient
+from flowmaestro_core.shapes import a_list, an_object
 from flowmaestro_core.statuses import EXECUTION_STATUSES, with_status
 
 from .wire import (
@@ -23,13 +24,14 @@ from .wire import (
     cancelled_before,
     execution_event_of,
     execution_of,
+    execution_problem,
+    executions_page,
     is_terminal,
     terminal_event_of,
-    with_more_if_full,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Hashable, Iterator
 
     from flowmaestro_core import CoreClient
     from flowmaestro_types import (
@@ -42,6 +44,15 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["Executions"]
+
+
+_EXECUTIONS = a_list(id=str, workflow_id=str, status=str)
+_CANCELLED = an_object(id=str, status=str)
+_WORKFLOWS = a_list("id")
+_MOST_PER_PAGE = 100
+
+# Unreadable responses in a row after which a wait gives up: the next ones will be the same.
+_MOST_UNREADABLE = 3
 
 
 class Executions:
@@ -60,9 +71,9 @@ class Executions:
     ) -> Page[Execution]:
         """Get one page of executions, the newest first.
 
-        With ``workflow_id`` and ``status`` together, today's backend filters within a
-        page: it can be short or empty while later ones have matches. ``iter`` gives every
-        match.
+        The list of one workflow is exact. Without ``workflow_id``, or with a ``status`` as
+        well, today's API filters rows after it has read them: a page can be short or empty
+        while later ones have matches. ``iter`` gives every match.
 
         Args:
             page: Which page, from 1; the first where it is left out.
@@ -72,8 +83,9 @@ class Executions:
 
         Returns:
             ``data``: a list of executions; ``pagination``: ``page``, ``per_page``,
-            ``total_count``, ``has_more``. With a ``status``, ``has_more`` may be True
-            before an empty page, and ``total_count`` counts this page.
+            ``total_count``, ``has_more``. Unless the list is exact, ``has_more`` is True for
+            each full page, even if the next one is empty, and ``total_count`` counts no
+            further than this page.
 
         Raises:
             ValueError: A number is below 1, or a filter is empty.
@@ -89,13 +101,9 @@ class Executions:
                 print([execution["id"] for execution in page["data"]])
         """
         query = page_query(page, per_page, workflow_id=workflow_id, status=status)
-        answer: Any = self._client.call(Request.get("/executions" + query))
-        answer = page_of(answer, page, per_page)
-        for execution in answer["data"]:
-            execution_of(execution)
-        if status is not None:
-            with_more_if_full(answer)
-        return answer  # type: ignore[no-any-return]
+        answer = self._client.call(Request.get("/executions" + query, _EXECUTIONS))
+        exact = workflow_id is not None and status is None
+        return executions_page(answer, page, per_page, exact=exact)  # type: ignore[return-value]
 
     def iter(
         self,
@@ -107,11 +115,20 @@ class Executions:
     ) -> Iterator[Execution]:
         """Go over all executions, fetching a page only when it is needed.
 
-        Every match is given: where the backend's filter would lose some (``workflow_id``
-        and ``status`` together), the status is looked at here.
+        Every match is given, also where a list of today's API would miss some. With
+        ``workflow_id``, the status is compared here, which costs a request for each page of
+        that workflow. Without it, the newest executions come first; then, if the iteration
+        gets so far, those that are left come workflow by workflow, newest first within each.
+        This costs a request for each 100 workflows, at least one for each workflow, and the
+        ids of the executions so far are kept in memory. It needs the scope
+        ``workflows:read``; without it, a warning in the log says that matches may be missing.
+
+        To cancel executions, collect them first: with a ``status``, each one that leaves the
+        list while iterating moves the later ones forward, past the page that is fetched next.
 
         Args:
-            page: The page to begin with, from 1.
+            page: The page to begin with, from 1. Without ``workflow_id``, only 1 gives every
+                match.
             per_page: How many to fetch at a time, from 1 to 100.
             workflow_id: Only those of this workflow.
             status: Only those that stand so, as ``ExecutionStatus.RUNNING`` or ``"running"``.
@@ -124,7 +141,8 @@ class Executions:
             FlowMaestroError: The backend refused or failed, while iterating.
 
         Endpoint:
-            ``GET /api/v1/executions``, once a page
+            ``GET /api/v1/executions``, once a page; without ``workflow_id`` also
+            ``GET /api/v1/workflows``
 
         Example:
             Collect what went wrong::
@@ -133,18 +151,9 @@ class Executions:
                     print(execution["id"], execution["error"])
         """
         page_query(page, per_page, workflow_id=workflow_id, status=status)
-        asked = None if workflow_id is not None else status
-
-        def fetch(number: int) -> Any:
-            answer: Any = self.list(
-                page=number, per_page=per_page, workflow_id=workflow_id, status=asked
-            )
-            return answer
-
-        executions = iterate(fetch, page)
-        if status is None or workflow_id is None:
-            return executions
-        return _with_that_status(executions, status)
+        if workflow_id is None:
+            return self._of_all_workflows(page, per_page, status)
+        return self._of_workflow(workflow_id, page, per_page, status)
 
     def get(self, execution_id: str) -> Response[Execution]:
         """Get one execution as it stands.
@@ -171,6 +180,7 @@ class Executions:
                 print(execution["status"], execution["outputs"])
         """
         answer: Any = self._client.call(_get(execution_id))
+        answer["data"].setdefault("id", execution_id)
         execution_of(answer["data"])
         return answer  # type: ignore[no-any-return]
 
@@ -203,9 +213,14 @@ class Executions:
             return cancelled_before(execution_id, error)
 
         request = Request.post(
-            path("/executions/{}/cancel", execution_id), already_done=already_done
+            path("/executions/{}/cancel", execution_id),
+            already_done=already_done,
+            expects=_CANCELLED,
+            if_empty={},
         )
         answer: Any = self._client.call(request)
+        answer["data"].setdefault("id", execution_id)
+        answer["data"].setdefault("status", "cancelled")
         with_status(answer["data"], EXECUTION_STATUSES)
         return answer  # type: ignore[no-any-return]
 
@@ -267,6 +282,7 @@ class Executions:
         until = None if bound is None else monotonic() + bound
         last: Optional[Execution] = None
         problem = ""
+        unreadable = 0
         while True:
             remaining = None if until is None else until - monotonic()
             # The last look gets a moment, so that an end in the last second is seen.
@@ -277,7 +293,8 @@ class Executions:
             try:
                 answer: Any = self._client.call(request, looking)
             except errors.FlowMaestroError as error:
-                if not is_transient(error):
+                unreadable = unreadable + 1 if error.code == "invalid_response" else 0
+                if not is_transient(error) or unreadable >= _MOST_UNREADABLE:
                     raise
                 problem = f"; the last poll failed: {error}"
                 wait = max(wait, getattr(error, "retry_after", None) or 0.0)
@@ -288,7 +305,7 @@ class Executions:
                     wait,
                 )
             else:
-                problem = ""
+                problem, unreadable = "", 0
                 seen: Execution = execution_of(answer["data"])
                 if on_update is not None and (last is None or last["status"] != seen["status"]):
                     settle(on_update(seen))
@@ -385,9 +402,89 @@ class Executions:
             )
         )
 
+    def _of_workflow(
+        self, workflow_id: str, page: int, per_page: int, status: Optional[str]
+    ) -> Generator[Execution, None, None]:
+        """Give the executions of one workflow: its list is exact if no status is asked for."""
+
+        def fetch(number: int) -> Any:
+            return self.list(page=number, per_page=per_page, workflow_id=workflow_id)
+
+        executions = iterate(fetch, page)
+        try:
+            for execution in executions:
+                if status is None or execution["status"] == status:
+                    yield execution
+        finally:
+            executions.close()
+
+    def _of_all_workflows(
+        self, page: int, per_page: int, status: Optional[str]
+    ) -> Generator[Execution, None, None]:
+        """Give the executions of all workflows, and each of them once.
+
+        Today's API reads the newest rows of every account and filters them afterwards, so
+        that a page says nothing of how many there are. The lists of single workflows do.
+        """
+        is_exact = False
+
+        def fetch(number: int) -> Any:
+            nonlocal is_exact
+            answer = self._client.call(
+                Request.get(
+                    "/executions" + page_query(number, per_page, status=status), _EXECUTIONS
+                )
+            )
+            is_exact = says_has_more(answer)
+            return executions_page(answer, number, per_page, exact=False)
+
+        given: set[Hashable] = set()
+        executions = iterate(fetch, page)
+        try:
+            for execution in executions:
+                given.add(key_of(execution))
+                yield execution
+        finally:
+            executions.close()
+        if is_exact or page > 1:
+            return
+        walked: set[str] = set()
+        workflows = iterate(self._workflows, 1)
+        try:
+            for workflow in workflows:
+                workflow_id: str = workflow["id"]
+                if workflow_id in walked:
+                    continue
+                walked.add(workflow_id)
+                executions = self._of_workflow(workflow_id, 1, per_page, status)
+                try:
+                    for execution in executions:
+                        if key_of(execution) not in given:
+                            yield execution
+                finally:
+                    executions.close()
+        finally:
+            workflows.close()
+
+    def _workflows(self, page: int) -> dict[str, Any]:
+        """Get a page of workflows, or an empty one where the key may not list them."""
+        query = page_query(page, _MOST_PER_PAGE)
+        answer: dict[str, Any] = {"data": []}
+        try:
+            answer = self._client.call(Request.get("/workflows" + query, _WORKFLOWS))
+        except (errors.AuthorizationError, errors.NotFoundError) as error:
+            logger.warning(
+                "executions.iter() cannot list the workflows (%s), so executions that are missing "
+                "from the API's list of all executions are left out; give the key the scope "
+                "workflows:read, or pass workflow_id",
+                error,
+            )
+        return page_of(answer, page, _MOST_PER_PAGE)
+
 
 def _get(execution_id: str) -> Request:
-    return Request.get(path("/executions/{}", identifier("execution_id", execution_id)))
+    request_path = path("/executions/{}", identifier("execution_id", execution_id))
+    return Request.get(request_path, execution_problem)
 
 
 def _seconds(name: str, value: object) -> float:
@@ -408,9 +505,3 @@ def _timed_out(
         code="wait_timeout",
         execution=None if last is None else dict(last),
     )
-
-
-def _with_that_status(executions: Iterator[Execution], status: str) -> Iterator[Execution]:
-    for execution in executions:
-        if execution["status"] == status:
-            yield execution

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Optional
 
-from flowmaestro_core.codec import is_object
 from flowmaestro_core.errors import FlowMaestroError
 from flowmaestro_core.events import event_of
+from flowmaestro_core.pages import page_of, says_has_more
+from flowmaestro_core.shapes import an_object_problem
 from flowmaestro_core.sse import Frame
 from flowmaestro_core.statuses import EXECUTION_STATUSES, with_status
 
@@ -15,21 +17,33 @@ __all__ = [
     "cancelled_before",
     "execution_event_of",
     "execution_of",
+    "execution_problem",
+    "executions_page",
     "is_terminal",
     "terminal_event_of",
-    "with_more_if_full",
 ]
 
 TERMINAL_STATUSES = ("completed", "failed", "cancelled")
 TERMINAL_EVENTS = frozenset(f"execution:{status}" for status in TERMINAL_STATUSES)
 
 
+_EXECUTION: dict[str, type] = {"id": str, "workflow_id": str, "status": str}
+
+
+def execution_problem(data: Any) -> Optional[str]:
+    """Say what is wrong with the ``data`` of an execution: nobody can wait without a status."""
+    problem = an_object_problem("data", data, _EXECUTION)
+    if problem is None and not data.get("status"):
+        return "data.status is missing, expected a string"
+    return problem
+
+
 def execution_of(execution: Any) -> Any:
     """Read an execution: the status as an enum member, every documented key there."""
-    if is_object(execution):
-        for key in ("outputs", "error", "started_at", "completed_at"):
-            execution.setdefault(key, None)
-        execution.setdefault("inputs", {})
+    for key in ("id", "workflow_id", "outputs", "error", "started_at", "completed_at"):
+        execution.setdefault(key, None)
+    if execution.get("inputs") is None:
+        execution["inputs"] = {}
     return with_status(execution, EXECUTION_STATUSES)
 
 
@@ -49,7 +63,7 @@ def execution_event_of(identity: dict[str, str], frame: Frame) -> dict[str, Any]
     event = event_of(frame, identity)
     kind = event["type"]
     if kind == "execution:progress":
-        if "progress" not in event:
+        if not _is_number(event.get("progress")):
             event["progress"] = _progress_of(event)
     elif kind in TERMINAL_EVENTS:
         event.setdefault("status", kind.partition(":")[2])
@@ -62,13 +76,25 @@ def execution_event_of(identity: dict[str, str], frame: Frame) -> dict[str, Any]
 
 def _progress_of(event: dict[str, Any]) -> float:
     """Find how far an execution is, from 0 to 100."""
-    percentage = event.pop("percentage", None)
-    if isinstance(percentage, (int, float)):
-        return percentage
-    completed, total = event.get("completed"), event.get("total")
-    if isinstance(completed, (int, float)) and isinstance(total, (int, float)) and total > 0:
-        return 100 * completed / total
-    return 0
+    percentage: Any = event.pop("percentage", None)
+    if _is_number(percentage):
+        return percentage  # type: ignore[no-any-return]
+    completed: Any = event.get("completed")
+    total: Any = event.get("total")
+    if not _is_number(completed) or not _is_number(total) or not 0 <= completed <= total:
+        return 0
+    # Dividing first keeps numbers small that no float can hold a hundred times.
+    return 100 * (completed / total) if total else 0
+
+
+def _is_number(value: object) -> bool:
+    """True for what can be shown as a number: neither NaN nor beyond a float's range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def is_terminal(event: dict[str, Any]) -> bool:
@@ -98,13 +124,26 @@ def cancelled_before(execution_id: str, error: FlowMaestroError) -> Optional[dic
     return {"data": cancelled}
 
 
-def with_more_if_full(answer: dict[str, Any]) -> dict[str, Any]:
-    """Correct ``has_more`` of a list that was filtered by status.
+def executions_page(
+    answer: dict[str, Any], page: Optional[int], per_page: Optional[int], *, exact: bool
+) -> dict[str, Any]:
+    """Read a page of executions, and correct its ``has_more``.
 
-    Today's backend counts the rows of the filtered page as the total, so it says that
-    there is no more whenever it was asked for a status. A full page may have a next one.
+    Today's API counts what its filters left of the rows that it read, at most as many as
+    the pages so far can hold, and so says that there is no more even if there is. A full
+    page may have a next one. Where the API sends ``has_more``, as documented, it is right.
+
+    Args:
+        answer: The response.
+        page: Which page was asked for.
+        per_page: How many were asked for.
+        exact: Whether the list is one that today's API counts right: that of one workflow,
+            without a status.
     """
-    pagination = answer["pagination"]
-    if len(answer["data"]) >= pagination["per_page"]:
+    result = page_of(answer, page, per_page)
+    for execution in result["data"]:
+        execution_of(execution)
+    pagination = result["pagination"]
+    if not exact and not says_has_more(answer) and len(result["data"]) >= pagination["per_page"]:
         pagination["has_more"] = True
-    return answer
+    return result

@@ -14,8 +14,9 @@ from flowmaestro_core.request import (
     page_query,
     path,
 )
+from flowmaestro_core.shapes import a_list, an_object
 
-from .wire import query_result_of
+from .wire import query_result_of, query_result_problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from flowmaestro_types import KnowledgeBase, Page, QueryResult, Response
 
 __all__ = ["AsyncKnowledgeBases"]
+
+_KNOWLEDGE_BASE = an_object(id=str)
+_KNOWLEDGE_BASES = a_list(id=str)
 
 
 class AsyncKnowledgeBases:
@@ -58,7 +62,7 @@ class AsyncKnowledgeBases:
                 page = await client.knowledge_bases.list()
                 print([(base["name"], base["document_count"]) for base in page["data"]])
         """
-        request = Request.get("/knowledge-bases" + page_query(page, per_page))
+        request = Request.get("/knowledge-bases" + page_query(page, per_page), _KNOWLEDGE_BASES)
         answer: Any = page_of(await self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
 
@@ -117,9 +121,11 @@ class AsyncKnowledgeBases:
                 print(base["chunk_size"], base["chunk_overlap"])
         """
         request = Request.get(
-            path("/knowledge-bases/{}", identifier("knowledge_base_id", knowledge_base_id))
+            path("/knowledge-bases/{}", identifier("knowledge_base_id", knowledge_base_id)),
+            _KNOWLEDGE_BASE,
         )
         answer: Any = await self._client.call(request)
+        answer["data"].setdefault("id", knowledge_base_id)
         return answer  # type: ignore[no-any-return]
 
     async def query(
@@ -156,6 +162,7 @@ class AsyncKnowledgeBases:
         request = Request.post(
             path("/knowledge-bases/{}/query", identifier("knowledge_base_id", knowledge_base_id)),
             body,
+            expects=query_result_problem,
         )
         answer: Any = query_result_of(await self._client.call(request), query)
         return answer  # type: ignore[no-any-return]

@@ -15,8 +15,9 @@ from flowmaestro_core.request import (
     page_query,
     path,
 )
+from flowmaestro_core.shapes import a_list, an_object
 
-from .wire import query_result_of
+from .wire import query_result_of, query_result_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from flowmaestro_types import KnowledgeBase, Page, QueryResult, Response
 
 __all__ = ["KnowledgeBases"]
+
+_KNOWLEDGE_BASE = an_object(id=str)
+_KNOWLEDGE_BASES = a_list(id=str)
 
 
 class KnowledgeBases:
@@ -59,7 +63,7 @@ class KnowledgeBases:
                 page = client.knowledge_bases.list()
                 print([(base["name"], base["document_count"]) for base in page["data"]])
         """
-        request = Request.get("/knowledge-bases" + page_query(page, per_page))
+        request = Request.get("/knowledge-bases" + page_query(page, per_page), _KNOWLEDGE_BASES)
         answer: Any = page_of(self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
 
@@ -118,9 +122,11 @@ class KnowledgeBases:
                 print(base["chunk_size"], base["chunk_overlap"])
         """
         request = Request.get(
-            path("/knowledge-bases/{}", identifier("knowledge_base_id", knowledge_base_id))
+            path("/knowledge-bases/{}", identifier("knowledge_base_id", knowledge_base_id)),
+            _KNOWLEDGE_BASE,
         )
         answer: Any = self._client.call(request)
+        answer["data"].setdefault("id", knowledge_base_id)
         return answer  # type: ignore[no-any-return]
 
     def query(self, knowledge_base_id: str, query: str, top_k: int = 5) -> Response[QueryResult]:
@@ -155,6 +161,7 @@ class KnowledgeBases:
         request = Request.post(
             path("/knowledge-bases/{}/query", identifier("knowledge_base_id", knowledge_base_id)),
             body,
+            expects=query_result_problem,
         )
         answer: Any = query_result_of(self._client.call(request), query)
         return answer  # type: ignore[no-any-return]

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 from flowmaestro_core.codec import is_array
+from flowmaestro_core.shapes import a_list_problem, an_object_problem
 
-__all__ = ["query_result_of"]
+__all__ = ["query_result_of", "query_result_problem"]
+
+_RESULT: dict[str, type] = {"content": str, "metadata": dict}
+
+
+def query_result_problem(data: Any) -> Optional[str]:
+    """Say what is wrong with a search's ``data``: the results, or an object with them."""
+    if is_array(data):
+        return a_list_problem("data", data, _RESULT)
+    return an_object_problem("data", data, {"results": list}) or a_list_problem(
+        "data.results", data.get("results"), _RESULT
+    )
 
 
 def query_result_of(answer: dict[str, Any], query: str) -> dict[str, Any]:
@@ -29,5 +41,6 @@ def _result_of(found: dict[str, Any]) -> dict[str, Any]:
         result.setdefault("similarity", result.pop("score"))
     if "id" in result:
         result.setdefault("chunk_id", result.pop("id"))
-    result.setdefault("metadata", {})
+    if result.get("metadata") is None:
+        result["metadata"] = {}
     return result

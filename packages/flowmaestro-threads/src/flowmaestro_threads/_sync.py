@@ -16,13 +16,13 @@ from flowmaestro_core.logs import logger
 from flowmaestro_core.request import (
     Request,
     check_text,
-    deleted_before,
     identifier,
     page_query,
     path,
 )
 from flowmaestro_core.response import is_missing_route
 from flowmaestro_core.retries import is_transient
+from flowmaestro_core.shapes import an_object
 from flowmaestro_core.sse import Frame
 from flowmaestro_core.statuses import THREAD_STATUSES, with_status
 
@@ -33,7 +33,9 @@ from .wire import (
     is_end,
     is_only_taken,
     messages_page,
+    messages_problem,
     sent_result_of,
+    sent_result_problem,
     thread_event_of,
 )
 
@@ -59,6 +61,8 @@ _ANSWER_SECONDS = 130.0
 # Where a thread has no stream, its messages are looked at every so many seconds.
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 5.0
+
+_THREAD = an_object(id=str, status=str)
 
 
 class Threads:
@@ -90,9 +94,9 @@ class Threads:
                 thread = (client.threads.get("thread_123"))["data"]
                 print(thread["status"], thread["last_message_at"])
         """
-        request = Request.get(path("/threads/{}", identifier("thread_id", thread_id)))
+        request = Request.get(path("/threads/{}", identifier("thread_id", thread_id)), _THREAD)
         answer: Any = self._client.call(request)
-        with_status(answer["data"], THREAD_STATUSES)
+        with_status(answer["data"], THREAD_STATUSES).setdefault("id", thread_id)
         return answer  # type: ignore[no-any-return]
 
     def delete(self, thread_id: str) -> Response[Deleted]:
@@ -117,13 +121,10 @@ class Threads:
 
                 client.threads.delete("thread_123")
         """
-        identifier("thread_id", thread_id)
-
-        def already_done(error: errors.FlowMaestroError) -> Optional[dict[str, Any]]:
-            return deleted_before(thread_id, error)
-
-        request = Request("DELETE", path("/threads/{}", thread_id), already_done=already_done)
+        request = Request.delete("/threads/{}", identifier("thread_id", thread_id))
         answer: Any = self._client.call(request)
+        answer["data"].setdefault("id", thread_id)
+        answer["data"].setdefault("deleted", True)
         return answer  # type: ignore[no-any-return]
 
     def list_messages(
@@ -160,7 +161,8 @@ class Threads:
         """
         request = Request.get(
             path("/threads/{}/messages", identifier("thread_id", thread_id))
-            + page_query(page, per_page)
+            + page_query(page, per_page),
+            messages_problem,
         )
         answer: Any = messages_page(self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
@@ -241,7 +243,8 @@ class Threads:
         only_taken = is_only_taken(answer)
         sent_result_of(answer, thread_id)
         if only_taken:
-            answer["data"]["message"] = self._answer_to(answer["data"])
+            message_id = answer["data"]["message_id"]
+            answer["data"]["message"] = self._answer_to(thread_id, message_id)
         return answer  # type: ignore[no-any-return]
 
     def send_message_stream(self, thread_id: str, content: str) -> EventStream[ThreadEvent]:
@@ -398,9 +401,8 @@ class Threads:
             )
         )
 
-    def _answer_to(self, sent: Any) -> Any:
+    def _answer_to(self, thread_id: str, message_id: object) -> Any:
         """Find the agent's answer where the backend only acknowledged the message."""
-        thread_id, message_id = sent["thread_id"], sent.get("message_id")
         bound = self._client.options.deadline or _ANSWER_SECONDS
         until = monotonic() + bound
         pause = _FIRST_PAUSE / 4
@@ -493,6 +495,7 @@ def _post_message(thread_id: str, content: str, *, stream: bool) -> Request:
         repeatable=False,
         read_timeout=_ANSWER_SECONDS,
         check=f"look at threads.list_messages({thread_id!r}) before sending again",
+        expects=sent_result_problem,
     )
 
 
@@ -510,6 +513,7 @@ def _answered(answer: Any, thread_id: str) -> Any:
             "the backend took the message without giving the agent's answer; "
             f"look at threads.list_messages({thread_id!r})",
             code="no_answer",
+            outcome_unknown=True,
         )
     return events_of_answer(
         data["message"],

@@ -9,6 +9,7 @@ from flowmaestro_core.codec import is_object
 from flowmaestro_core.errors import FlowMaestroError
 from flowmaestro_core.events import event_of
 from flowmaestro_core.pages import page_of, slice_of
+from flowmaestro_core.shapes import a_list_problem, an_object_problem
 from flowmaestro_core.sse import Frame
 from flowmaestro_core.statuses import MESSAGE_STATUSES, with_status
 
@@ -19,9 +20,30 @@ __all__ = [
     "is_end",
     "is_only_taken",
     "messages_page",
+    "messages_problem",
     "sent_result_of",
+    "sent_result_problem",
     "thread_event_of",
 ]
+
+
+_MESSAGE: dict[str, type] = {"id": str, "role": str, "content": str}
+_SENT: dict[str, type] = {"thread_id": str, "message_id": str, "status": str, "message": dict}
+
+
+def messages_problem(data: Any) -> Optional[str]:
+    """Say what is wrong with the ``data`` of a thread's messages: a list, or around one."""
+    if not is_object(data):
+        return a_list_problem("data", data, _MESSAGE)
+    return a_list_problem("data.messages", data.get("messages"), _MESSAGE)
+
+
+def sent_result_problem(data: Any) -> Optional[str]:
+    """Say what is wrong with the ``data`` that sending a message answers."""
+    problem = an_object_problem("data", data, _SENT)
+    if problem is None and data.get("message") is not None:
+        problem = an_object_problem("data.message", data["message"], {"content": str})
+    return problem
 
 
 def messages_page(
@@ -33,20 +55,21 @@ def messages_page(
     documented answer is a page like any other.
     """
     data = answer["data"]
-    if is_object(data):
-        return slice_of(answer, data.get("messages") or [], page, per_page)
-    if "pagination" not in answer:
-        return slice_of(answer, data or [], page, per_page)
+    messages: list[Any] = (data.get("messages") if is_object(data) else data) or []
+    for message in messages:
+        for key in ("id", "role", "content"):
+            message.setdefault(key, None)
+    if is_object(data) or "pagination" not in answer:
+        return slice_of(answer, messages, page, per_page)
     return page_of(answer, page, per_page)
 
 
 def sent_result_of(answer: dict[str, Any], thread_id: str) -> dict[str, Any]:
     """Read what sending a message answers; ``message`` is None where the agent said nothing."""
     data = with_status(answer["data"], MESSAGE_STATUSES)
-    if is_object(data):
-        data.setdefault("thread_id", thread_id)
-        data.setdefault("status", None)
-        data.setdefault("message", None)
+    data.setdefault("thread_id", thread_id)
+    data.setdefault("status", None)
+    data.setdefault("message", None)
     return answer
 
 
@@ -56,7 +79,7 @@ def is_only_taken(answer: dict[str, Any]) -> bool:
     That is the documented way; today's backend waits for the answer and sends it along.
     """
     data = answer["data"]
-    return is_object(data) and "message" not in data and bool(data.get("message_id"))
+    return "message" not in data and bool(data.get("message_id"))
 
 
 def answer_among(messages: list[dict[str, Any]], message_id: object) -> Optional[dict[str, Any]]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
-from flowmaestro_core.starting import execute_result_of, inputs_body
+from flowmaestro_core.shapes import a_list
+from flowmaestro_core.starting import STARTED, execute_result_of, inputs_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from flowmaestro_types import Page, Response, Trigger, TriggerExecuteResult
 
 __all__ = ["AsyncTriggers"]
+
+_TRIGGERS = a_list(id=str)
 
 
 class AsyncTriggers:
@@ -50,7 +53,7 @@ class AsyncTriggers:
                 page = await client.triggers.list()
                 print([trigger["name"] for trigger in page["data"] if trigger["enabled"]])
         """
-        request = Request.get("/triggers" + page_query(page, per_page))
+        request = Request.get("/triggers" + page_query(page, per_page), _TRIGGERS)
         answer: Any = page_of(await self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
 
@@ -123,6 +126,8 @@ class AsyncTriggers:
             inputs_body(inputs),
             repeatable=False,
             check="look at executions.list() before trying again",
+            expects=STARTED,
         )
         answer: Any = execute_result_of(await self._client.call(request))
+        answer["data"].setdefault("trigger_id", trigger_id)
         return answer  # type: ignore[no-any-return]

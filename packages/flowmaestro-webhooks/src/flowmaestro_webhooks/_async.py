@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core.clock import monotonic
 from flowmaestro_core.config import NOT_GIVEN, NotGiven
-from flowmaestro_core.errors import FlowMaestroError
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import (
     Request,
     check_text,
-    deleted_before,
     identifier,
     page_query,
     path,
 )
+from flowmaestro_core.shapes import a_list, an_object
 
-from .wire import delivery_of, events_body, test_result_of, webhook_of
+from .wire import delivery_of, events_body, test_result_of, test_result_problem, webhook_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -40,6 +39,12 @@ __all__ = ["AsyncWebhooks"]
 
 # The backend gives a receiver ten seconds; a test lasts that long at most, and a little.
 _TEST_SECONDS = 20.0
+
+_WEBHOOK = an_object(id=str, url=str, events=list)
+_WEBHOOKS = a_list(id=str, url=str, events=list)
+# The secret is shown this once: a webhook without it is of no use.
+_CREATED = an_object("id", "secret", events=list)
+_DELIVERIES = a_list(status=str)
 
 
 class AsyncWebhooks:
@@ -75,7 +80,7 @@ class AsyncWebhooks:
                 for webhook in page["data"]:
                     print(webhook["url"], webhook["events"])
         """
-        request = Request.get("/webhooks" + page_query(page, per_page))
+        request = Request.get("/webhooks" + page_query(page, per_page), _WEBHOOKS)
         answer: Any = page_of(await self._client.call(request), page, per_page)
         for webhook in answer["data"]:
             webhook_of(webhook)
@@ -83,6 +88,9 @@ class AsyncWebhooks:
 
     def iter(self, *, page: int = 1, per_page: int = 100) -> AsyncIterator[Webhook]:
         """Go over all webhooks, fetching a page only when it is needed.
+
+        To delete webhooks, collect them first: each one that is deleted while iterating
+        moves the later ones forward, past the page that is fetched next.
 
         Args:
             page: The page to begin with, from 1.
@@ -99,11 +107,12 @@ class AsyncWebhooks:
             ``GET /api/v1/webhooks``, once a page
 
         Example:
-            Print the addresses that are on::
+            Delete the webhooks that are off, collected first::
 
-                async for webhook in client.webhooks.iter():
-                    if webhook["is_active"]:
-                        print(webhook["url"])
+                webhooks = [webhook async for webhook in client.webhooks.iter()]
+                for webhook in webhooks:
+                    if not webhook["is_active"]:
+                        await client.webhooks.delete(webhook["id"])
         """
         page_query(page, per_page)
 
@@ -134,9 +143,9 @@ class AsyncWebhooks:
 
                 print((await client.webhooks.get("wh_123"))["data"]["is_active"])
         """
-        request = Request.get(path("/webhooks/{}", identifier("webhook_id", webhook_id)))
+        request = Request.get(path("/webhooks/{}", identifier("webhook_id", webhook_id)), _WEBHOOK)
         answer: Any = await self._client.call(request)
-        webhook_of(answer["data"])
+        webhook_of(answer["data"]).setdefault("id", webhook_id)
         return answer  # type: ignore[no-any-return]
 
     async def create(
@@ -193,6 +202,7 @@ class AsyncWebhooks:
             body,
             repeatable=False,
             check="look at webhooks.list() before trying again",
+            expects=_CREATED,
         )
         answer: Any = await self._client.call(request)
         webhook_of(answer["data"])
@@ -250,9 +260,9 @@ class AsyncWebhooks:
             body["is_active"] = bool(is_active)
         if not body:
             raise ValueError("there is nothing to change: name at least one argument")
-        posted = Request.post(path("/webhooks/{}", webhook_id), body)
+        posted = Request.post(path("/webhooks/{}", webhook_id), body, expects=_WEBHOOK)
         answer: Any = await self._client.call(posted._replace(method="PATCH"))
-        webhook_of(answer["data"])
+        webhook_of(answer["data"]).setdefault("id", webhook_id)
         return answer  # type: ignore[no-any-return]
 
     async def delete(self, webhook_id: str) -> Response[Deleted]:
@@ -277,13 +287,10 @@ class AsyncWebhooks:
 
                 await client.webhooks.delete("wh_123")
         """
-        identifier("webhook_id", webhook_id)
-
-        def already_done(error: FlowMaestroError) -> Optional[dict[str, Any]]:
-            return deleted_before(webhook_id, error)
-
-        request = Request("DELETE", path("/webhooks/{}", webhook_id), already_done=already_done)
+        request = Request.delete("/webhooks/{}", identifier("webhook_id", webhook_id))
         answer: Any = await self._client.call(request)
+        answer["data"].setdefault("id", webhook_id)
+        answer["data"].setdefault("deleted", True)
         return answer  # type: ignore[no-any-return]
 
     async def test(self, webhook_id: str) -> Response[WebhookTestResult]:
@@ -316,6 +323,7 @@ class AsyncWebhooks:
             repeatable=False,
             read_timeout=_TEST_SECONDS,
             check="a second call sends a second test delivery",
+            expects=test_result_problem,
         )
         began = monotonic()
         answer = await self._client.call(request)
@@ -352,7 +360,8 @@ class AsyncWebhooks:
         """
         request = Request.get(
             path("/webhooks/{}/deliveries", identifier("webhook_id", webhook_id))
-            + page_query(page, per_page)
+            + page_query(page, per_page),
+            _DELIVERIES,
         )
         answer: Any = page_of(await self._client.call(request), page, per_page)
         for delivery in answer["data"]:

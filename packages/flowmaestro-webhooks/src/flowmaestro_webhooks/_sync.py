@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core.clock import monotonic
 from flowmaestro_core.config import NOT_GIVEN, NotGiven
-from flowmaestro_core.errors import FlowMaestroError
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import (
     Request,
     check_text,
-    deleted_before,
     identifier,
     page_query,
     path,
 )
+from flowmaestro_core.shapes import a_list, an_object
 
-from .wire import delivery_of, events_body, test_result_of, webhook_of
+from .wire import delivery_of, events_body, test_result_of, test_result_problem, webhook_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,6 +40,12 @@ __all__ = ["Webhooks"]
 
 # The backend gives a receiver ten seconds; a test lasts that long at most, and a little.
 _TEST_SECONDS = 20.0
+
+_WEBHOOK = an_object(id=str, url=str, events=list)
+_WEBHOOKS = a_list(id=str, url=str, events=list)
+# The secret is shown this once: a webhook without it is of no use.
+_CREATED = an_object("id", "secret", events=list)
+_DELIVERIES = a_list(status=str)
 
 
 class Webhooks:
@@ -74,7 +79,7 @@ class Webhooks:
                 for webhook in page["data"]:
                     print(webhook["url"], webhook["events"])
         """
-        request = Request.get("/webhooks" + page_query(page, per_page))
+        request = Request.get("/webhooks" + page_query(page, per_page), _WEBHOOKS)
         answer: Any = page_of(self._client.call(request), page, per_page)
         for webhook in answer["data"]:
             webhook_of(webhook)
@@ -82,6 +87,9 @@ class Webhooks:
 
     def iter(self, *, page: int = 1, per_page: int = 100) -> Iterator[Webhook]:
         """Go over all webhooks, fetching a page only when it is needed.
+
+        To delete webhooks, collect them first: each one that is deleted while iterating
+        moves the later ones forward, past the page that is fetched next.
 
         Args:
             page: The page to begin with, from 1.
@@ -98,11 +106,12 @@ class Webhooks:
             ``GET /api/v1/webhooks``, once a page
 
         Example:
-            Print the addresses that are on::
+            Delete the webhooks that are off, collected first::
 
-                for webhook in client.webhooks.iter():
-                    if webhook["is_active"]:
-                        print(webhook["url"])
+                webhooks = [webhook for webhook in client.webhooks.iter()]
+                for webhook in webhooks:
+                    if not webhook["is_active"]:
+                        client.webhooks.delete(webhook["id"])
         """
         page_query(page, per_page)
 
@@ -133,9 +142,9 @@ class Webhooks:
 
                 print((client.webhooks.get("wh_123"))["data"]["is_active"])
         """
-        request = Request.get(path("/webhooks/{}", identifier("webhook_id", webhook_id)))
+        request = Request.get(path("/webhooks/{}", identifier("webhook_id", webhook_id)), _WEBHOOK)
         answer: Any = self._client.call(request)
-        webhook_of(answer["data"])
+        webhook_of(answer["data"]).setdefault("id", webhook_id)
         return answer  # type: ignore[no-any-return]
 
     def create(
@@ -192,6 +201,7 @@ class Webhooks:
             body,
             repeatable=False,
             check="look at webhooks.list() before trying again",
+            expects=_CREATED,
         )
         answer: Any = self._client.call(request)
         webhook_of(answer["data"])
@@ -249,9 +259,9 @@ class Webhooks:
             body["is_active"] = bool(is_active)
         if not body:
             raise ValueError("there is nothing to change: name at least one argument")
-        posted = Request.post(path("/webhooks/{}", webhook_id), body)
+        posted = Request.post(path("/webhooks/{}", webhook_id), body, expects=_WEBHOOK)
         answer: Any = self._client.call(posted._replace(method="PATCH"))
-        webhook_of(answer["data"])
+        webhook_of(answer["data"]).setdefault("id", webhook_id)
         return answer  # type: ignore[no-any-return]
 
     def delete(self, webhook_id: str) -> Response[Deleted]:
@@ -276,13 +286,10 @@ class Webhooks:
 
                 client.webhooks.delete("wh_123")
         """
-        identifier("webhook_id", webhook_id)
-
-        def already_done(error: FlowMaestroError) -> Optional[dict[str, Any]]:
-            return deleted_before(webhook_id, error)
-
-        request = Request("DELETE", path("/webhooks/{}", webhook_id), already_done=already_done)
+        request = Request.delete("/webhooks/{}", identifier("webhook_id", webhook_id))
         answer: Any = self._client.call(request)
+        answer["data"].setdefault("id", webhook_id)
+        answer["data"].setdefault("deleted", True)
         return answer  # type: ignore[no-any-return]
 
     def test(self, webhook_id: str) -> Response[WebhookTestResult]:
@@ -315,6 +322,7 @@ class Webhooks:
             repeatable=False,
             read_timeout=_TEST_SECONDS,
             check="a second call sends a second test delivery",
+            expects=test_result_problem,
         )
         began = monotonic()
         answer = self._client.call(request)
@@ -351,7 +359,8 @@ class Webhooks:
         """
         request = Request.get(
             path("/webhooks/{}/deliveries", identifier("webhook_id", webhook_id))
-            + page_query(page, per_page)
+            + page_query(page, per_page),
+            _DELIVERIES,
         )
         answer: Any = page_of(self._client.call(request), page, per_page)
         for delivery in answer["data"]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
-from flowmaestro_core.starting import execute_result_of, inputs_body
+from flowmaestro_core.shapes import a_list, an_object
+from flowmaestro_core.starting import STARTED, execute_result_of, inputs_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from flowmaestro_types import ExecuteResult, Page, Response, Workflow
 
 __all__ = ["AsyncWorkflows"]
+
+_WORKFLOW = an_object(id=str, inputs=dict)
+_WORKFLOWS = a_list(id=str)
 
 
 class AsyncWorkflows:
@@ -51,7 +55,7 @@ class AsyncWorkflows:
                 for workflow in page["data"]:
                     print(workflow["name"])
         """
-        request = Request.get("/workflows" + page_query(page, per_page))
+        request = Request.get("/workflows" + page_query(page, per_page), _WORKFLOWS)
         answer: Any = page_of(await self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
 
@@ -110,8 +114,12 @@ class AsyncWorkflows:
                 workflow = (await client.workflows.get("wf_123"))["data"]
                 print(list(workflow["inputs"] or {}))
         """
-        request = Request.get(path("/workflows/{}", identifier("workflow_id", workflow_id)))
+        request = Request.get(
+            path("/workflows/{}", identifier("workflow_id", workflow_id)), _WORKFLOW
+        )
         answer: Any = await self._client.call(request)
+        answer["data"].setdefault("id", workflow_id)
+        answer["data"].setdefault("inputs", None)
         return answer  # type: ignore[no-any-return]
 
     async def execute(
@@ -152,6 +160,8 @@ class AsyncWorkflows:
             inputs_body(inputs),
             repeatable=False,
             check=f"look at executions.list(workflow_id={workflow_id!r}) before trying again",
+            expects=STARTED,
         )
         answer: Any = execute_result_of(await self._client.call(request))
+        answer["data"].setdefault("workflow_id", workflow_id)
         return answer  # type: ignore[no-any-return]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Optional
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
-from flowmaestro_core.starting import execute_result_of, inputs_body
+from flowmaestro_core.shapes import a_list, an_object
+from flowmaestro_core.starting import STARTED, execute_result_of, inputs_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from flowmaestro_types import ExecuteResult, Page, Response, Workflow
 
 __all__ = ["Workflows"]
+
+_WORKFLOW = an_object(id=str, inputs=dict)
+_WORKFLOWS = a_list(id=str)
 
 
 class Workflows:
@@ -50,7 +54,7 @@ class Workflows:
                 for workflow in page["data"]:
                     print(workflow["name"])
         """
-        request = Request.get("/workflows" + page_query(page, per_page))
+        request = Request.get("/workflows" + page_query(page, per_page), _WORKFLOWS)
         answer: Any = page_of(self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
 
@@ -109,8 +113,12 @@ class Workflows:
                 workflow = (client.workflows.get("wf_123"))["data"]
                 print(list(workflow["inputs"] or {}))
         """
-        request = Request.get(path("/workflows/{}", identifier("workflow_id", workflow_id)))
+        request = Request.get(
+            path("/workflows/{}", identifier("workflow_id", workflow_id)), _WORKFLOW
+        )
         answer: Any = self._client.call(request)
+        answer["data"].setdefault("id", workflow_id)
+        answer["data"].setdefault("inputs", None)
         return answer  # type: ignore[no-any-return]
 
     def execute(
@@ -151,6 +159,8 @@ class Workflows:
             inputs_body(inputs),
             repeatable=False,
             check=f"look at executions.list(workflow_id={workflow_id!r}) before trying again",
+            expects=STARTED,
         )
         answer: Any = execute_result_of(self._client.call(request))
+        answer["data"].setdefault("workflow_id", workflow_id)
         return answer  # type: ignore[no-any-return]

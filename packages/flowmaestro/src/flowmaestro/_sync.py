@@ -6,6 +6,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
+from flowmaestro_core import errors
 from flowmaestro_core._sync.client import CoreClient
 
 if TYPE_CHECKING:
@@ -130,7 +131,9 @@ class FlowMaestroClient(CoreClient):
             TypeError: JSON cannot carry an input; the message has the path to it.
             ValueError: The id is empty, or a number makes no sense.
             NotFoundError: There is no such workflow.
-            TimeoutError: It was not over in time; ``error.execution`` is how it stood.
+            TimeoutError: It was not over in time; ``error.execution`` is how it stood. This
+                and every other error while waiting has the id of the execution in
+                ``error.details["execution_id"]``, to wait for it again.
             ExecutionFailedError: It failed, with ``raise_on_failure``.
             FlowMaestroError: The backend refused or failed.
 
@@ -144,9 +147,18 @@ class FlowMaestroClient(CoreClient):
                 print(result["status"], result["outputs"])
         """
         started = self.workflows.execute(workflow_id, inputs)
-        return self.executions.wait_for_completion(
-            started["data"]["execution_id"],
-            poll_interval=poll_interval,
-            timeout=timeout,
-            raise_on_failure=raise_on_failure,
-        )
+        execution_id = started["data"]["execution_id"]
+        try:
+            return self.executions.wait_for_completion(
+                execution_id,
+                poll_interval=poll_interval,
+                timeout=timeout,
+                raise_on_failure=raise_on_failure,
+            )
+        except errors.ExecutionFailedError:
+            raise
+        except errors.FlowMaestroError as error:
+            # The workflow was started, and a second run would start it again.
+            error.outcome_unknown = True
+            error.details = {**(error.details or {}), "execution_id": execution_id}
+            raise

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, Callable
+
+from ..pages import Progress
 
 __all__ = ["iterate"]
 
 
 async def iterate(
     fetch: Callable[[int], Awaitable[dict[str, Any]]], page: int
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """Give the items of a page, then fetch the next, until there is none.
 
     Lists come newest first, so whatever is added meanwhile pushes items onto the next
-    page: those that were on the page before are not given twice.
+    page: those that were on one of the last pages are not given twice.
+
+    Raises:
+        ServerError: The pages go on without bringing anything new.
     """
-    before: set[Any] = set()
+    progress = Progress()
     while True:
         answer = await fetch(page)
-        items = answer["data"]
-        here = {item.get("id") for item in items}
-        for item in items:
-            if item.get("id") is None or item["id"] not in before:
-                yield item
-        if not items or not answer["pagination"]["has_more"]:
+        for item in progress.new_items(answer["data"]):
+            yield item
+        if not answer["pagination"]["has_more"]:
             return
-        before = here
+        progress.check(page)
         page += 1

@@ -55,7 +55,7 @@ class AsyncTransport:
         if isinstance(answer, dict):
             return answer
         try:
-            return read_data(answer)
+            return read_data(answer, request.expects, request.if_empty)
         except errors.FlowMaestroError as error:
             problem = error
         # The backend did something, and only its word of it is unreadable.
@@ -83,7 +83,7 @@ class AsyncTransport:
             return opened
         kind = opened.headers.get("content-type", "nothing")
         try:
-            return read_data(opened)
+            return read_data(opened, request.expects)
         except errors.FlowMaestroError as error:
             message = f"the answer is no event stream but {kind}; {error.message}"
         raise _with_outcome(
