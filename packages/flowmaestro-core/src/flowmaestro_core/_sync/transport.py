@@ -123,7 +123,7 @@ class Transport:
                     self._limits = result.headers
             elif not isinstance(result, Unanswered):
                 status = 200
-            error, failure = _judge(result)
+            error, failure = _judge(result, request)
             if logger.isEnabledFor(_DEBUG):
                 log_request(
                     request.method,
@@ -174,13 +174,13 @@ def _timeouts_for(request: Request, options: Options) -> Timeouts:
     return timeouts._replace(read=max(timeouts.read, request.read_timeout))
 
 
-def _judge(result: object) -> tuple[Optional[errors.FlowMaestroError], Failure]:
+def _judge(result: object, request: Request) -> tuple[Optional[errors.FlowMaestroError], Failure]:
     """Tell success from failure; a success has no error."""
     if isinstance(result, Unanswered):
         return result.error, Failure(network=result.network, final=result.final)
     if isinstance(result, Answer) and not 200 <= result.status < 300:
         now = time.time()
-        error = error_of(result, now)
+        error = error_of(result, now, request.path)
         return error, failure_of(result, error, now)
     return None, Failure()
 
