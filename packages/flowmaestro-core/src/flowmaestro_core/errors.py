@@ -106,7 +106,9 @@ class FlowMaestroError(Exception):
     # Task queues send an error as its type's name and its ``args``, and make it again from
     # those. So they hold the text as it is now, with what was added after the error was made.
     @property
-    def args(self) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def args(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self,
+    ) -> tuple[Any, ...]:
         """The text of ``str(error)``, as a tuple, unless something else was set."""
         given: Optional[tuple[Any, ...]] = self.__dict__.get("_args")
         return (str(self),) if given is None else given
@@ -217,7 +219,7 @@ def _plain(value: Any, depth: int = 0) -> Any:
         return float(value) if math.isfinite(value) else str(float(value))
     if depth < _MAX_DEPTH:
         if isinstance(value, Mapping):
-            pairs = cast("Mapping[Any, Any]", value).items()
+            pairs: Any = cast("Any", value).items()
             return {str(_plain(key)): _plain(item, depth + 1) for key, item in pairs}
         if isinstance(value, (list, tuple, set, frozenset)):
             return [_plain(item, depth + 1) for item in cast("list[Any]", value)]
@@ -277,7 +279,9 @@ class ServerError(FlowMaestroError):
     """The backend failed (5xx), or its answer could not be read."""
 
 
-class TimeoutError(FlowMaestroError, builtins.TimeoutError):
+class TimeoutError(  # pyright: ignore[reportIncompatibleVariableOverride]
+    FlowMaestroError, builtins.TimeoutError
+):
     """There was no answer, or no end, in time.
 
     Attributes:
@@ -294,7 +298,9 @@ class TimeoutError(FlowMaestroError, builtins.TimeoutError):
         self.execution = execution
 
 
-class ConnectionError(FlowMaestroError, builtins.ConnectionError):
+class ConnectionError(  # pyright: ignore[reportIncompatibleVariableOverride]
+    FlowMaestroError, builtins.ConnectionError
+):
     """The backend could not be reached, or the connection broke."""
 
 
@@ -322,5 +328,7 @@ class WebhookVerificationError(FlowMaestroError):
     """A webhook delivery could not be shown to come from FlowMaestro."""
 
 
-class ConfigurationError(FlowMaestroError, ValueError):
+class ConfigurationError(  # pyright: ignore[reportIncompatibleVariableOverride]
+    FlowMaestroError, ValueError
+):
     """An environment variable cannot be used; the message names it and shows its value."""

@@ -40,7 +40,8 @@ class AsyncFlowMaestroClient(AsyncCoreClient):
         max_response_bytes: Answers that are longer are cut with an error.
 
     Raises:
-        ValueError: There is no key, or an argument makes no sense.
+        ValueError: There is no key, or an argument makes no sense. For a variable of the
+            environment it is a ``ConfigurationError``, which is a ``ValueError`` as well.
         TypeError: An argument is of the wrong type.
 
     Example:
