@@ -153,8 +153,9 @@ class Options(NamedTuple):
 
     def __repr__(self) -> str:
         """Show no value of a header, of which one may be a key."""
-        shown = self._replace(headers=tuple((name, "...") for name, _ in self.headers))
-        return f"Options{tuple.__repr__(shown)}"
+        names = [name for name, _ in self.headers]
+        shown = {**self._asdict(), "headers": names}
+        return f"Options({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def changed(
         self,

@@ -106,15 +106,15 @@ class FlowMaestroError(Exception):
     # Task queues send an error as its type's name and its ``args``, and make it again from
     # those. So they hold the text as it is now, with what was added after the error was made.
     @property
-    def args(  # pyright: ignore[reportIncompatibleVariableOverride]
-        self,
-    ) -> tuple[Any, ...]:
+    def args(self) -> tuple[Any, ...]:
         """The text of ``str(error)``, as a tuple, unless something else was set."""
         given: Optional[tuple[Any, ...]] = self.__dict__.get("_args")
         return (str(self),) if given is None else given
 
     @args.setter
-    def args(self, value: tuple[Any, ...]) -> None:
+    def args(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self, value: tuple[Any, ...]
+    ) -> None:
         self._args = tuple(value)
 
     def to_dict(self) -> dict[str, Any]:
