@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
 from flowmaestro_core._async.client import AsyncCoreClient
+from flowmaestro_core.config import check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,6 +144,10 @@ class AsyncFlowMaestroClient(AsyncCoreClient):
                 result = await client.run("wf_123", {"name": "Ada"})
                 print(result["status"], result["outputs"])
         """
+        # Before anything is started, which nobody would wait for then.
+        check_seconds("poll_interval", poll_interval)
+        if timeout is not None:
+            check_seconds("timeout", timeout, zero=True)
         started = await self.workflows.execute(workflow_id, inputs)
         return await self.executions.wait_for_completion(
             started["data"]["execution_id"],

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Optional
 
 from flowmaestro_core._sync.client import CoreClient
+from flowmaestro_core.config import check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,6 +145,10 @@ class FlowMaestroClient(CoreClient):
                 result = client.run("wf_123", {"name": "Ada"})
                 print(result["status"], result["outputs"])
         """
+        # Before anything is started, which nobody would wait for then.
+        check_seconds("poll_interval", poll_interval)
+        if timeout is not None:
+            check_seconds("timeout", timeout, zero=True)
         started = self.workflows.execute(workflow_id, inputs)
         return self.executions.wait_for_completion(
             started["data"]["execution_id"],

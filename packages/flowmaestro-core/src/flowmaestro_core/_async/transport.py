@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .. import errors
-from ..clock import monotonic
+from ..clock import monotonic, wall_clock
 from ..config import Options, Timeouts
 from ..logs import log_request, logger
 from ..response import Answer, RateLimit, Unanswered, error_of, failure_of, read_data
@@ -183,7 +182,7 @@ def _judge(result: object, request: Request) -> tuple[Optional[errors.FlowMaestr
     if isinstance(result, Unanswered):
         return result.error, Failure(network=result.network, final=result.final)
     if isinstance(result, Answer) and not 200 <= result.status < 300:
-        now = time.time()
+        now = wall_clock()
         error = error_of(result, now, request.path)
         return error, failure_of(result, error, now)
     return None, Failure()
