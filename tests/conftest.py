@@ -34,14 +34,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--property-examples",
         type=int,
         default=1,
-        help="multiply the number of examples of each property test",
+        help="how many times as many examples as usual each property test tries",
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let every property test try as many examples as were asked for."""
+    times = config.getoption("--property-examples")
+    usual = settings.get_profile("here")
+    settings.register_profile("asked for", usual, max_examples=times * usual.max_examples)
+    settings.load_profile("asked for")
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give tests of the clock their tries, and begin with the longest tests."""
+    times = config.getoption("--property-examples")
     for item in items:
+        if times > 1 and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.timeout(120 * times))
         if item.get_closest_marker("clock"):
             item.add_marker(pytest.mark.flaky(reruns=2))
     _longest_first(items)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from flowmaestro_core import codec
 from flowmaestro_core.codec import decode, encode
 
+# More digits than Python reads or writes.
+LONG = 10**5_000
 BORN = datetime.date(2020, 1, 1)
 JSON = st.recursive(
     st.none()
@@ -50,11 +52,38 @@ def test_what_is_written_is_ascii_and_compact(value):
         ({"inputs": {"x": [-math.inf]}}, ValueError, r"inputs\.x\[0\] is -inf"),
         ({"inputs": {(1, 2): 3}}, TypeError, r"inputs has the key \(1, 2\)"),
         (BORN, TypeError, "the body is a date"),
+        ({"inputs": {"n": LONG}}, ValueError, r"^inputs\.n is a whole number of too many digits"),
+        ({"inputs": {"n": [1, -LONG]}}, ValueError, r"^inputs\.n\[1\] is a whole number"),
+        ({"inputs": {"x": {LONG: 1}}}, ValueError, r"^inputs\.x has a key of too many digits"),
+        ({"inputs": {"x": {math.nan: 1}}}, ValueError, r"^inputs\.x has the key nan"),
+        ({"inputs": {"x": {(1, 2): BORN}}}, TypeError, r"^inputs\.x has the key \(1, 2\)"),
+        (LONG, ValueError, "the body is a whole number"),
     ],
+    ids=range(14),
 )
 def test_what_json_cannot_carry_is_named_with_its_path(body, error, message):
     with pytest.raises(error, match=message):
         encode(body)
+
+
+def test_what_cannot_be_written_for_another_reason_says_which():
+    class Odd(dict):
+        def items(self):
+            raise ValueError("no items today")
+
+    with pytest.raises(ValueError, match="no items today"):
+        encode({"a": Odd(b=1)})
+
+
+@pytest.mark.parametrize("read", [decode, codec.decode_text])
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_number_of_too_many_digits_is_told_as_that(monkeypatch, read, fast):
+    if not fast:
+        monkeypatch.setattr(codec, "_fast_loads", lambda: None)
+    for body in (b'{"n": %s}', b"[-%s]", b"%s"):
+        with pytest.raises(ValueError, match="too many digits"):
+            read(body % (b"1" * 5_000))
+    assert read(b"1" * 4_000) == int("1" * 4_000)
 
 
 def test_a_value_inside_itself_is_named():

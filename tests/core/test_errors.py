@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import builtins
 import copy
+import json
+import math
 import pickle
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import flowmaestro
+import flowmaestro_core
+from flowmaestro.types import ExecutionStatus
+from flowmaestro_batch import DayLimitError
 from flowmaestro_core import errors
 
 FACTS = {
@@ -34,7 +43,7 @@ def test_an_error_survives_pickle_and_copy_with_all_it_knows(cls, travel):
     assert type(again) is cls
     assert again.__dict__ == error.__dict__
     assert str(again) == str(error)
-    assert again.args == ("went wrong",)
+    assert again.args == error.args == (str(error),)
 
 
 @pytest.mark.parametrize("cls", ALL)
@@ -63,3 +72,136 @@ def test_missing_scopes_are_read_from_the_details_whatever_they_are():
     assert error.missing_scopes == ["workflows:execute"]
     assert errors.AuthorizationError("no").missing_scopes == []
     assert errors.AuthorizationError("no", details={"missing_scopes": "x"}).missing_scopes == []
+
+
+# Errors that travel as the name of their type and their args, as through Celery's results
+
+
+def named(cls, args):
+    """Make an error again as a task queue does: from its type's name and its args."""
+    return getattr(errors, cls.__name__)(*json.loads(json.dumps(args)))
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_an_error_made_again_from_its_args_has_the_whole_text(cls):
+    error = cls("went wrong", **FACTS)
+    # As the SDK does it, after the error was made.
+    error.message += " - it may have been carried out all the same; look there first"
+    again = named(cls, error.args)
+    assert type(again) is cls
+    assert str(again) == str(error)
+    assert "look there first" in str(again)
+    assert str(named(cls, again.args)) == str(error)
+
+
+def test_args_hold_what_a_class_says_beside_the_message():
+    error = errors.RateLimitError("slow down", retry_after=7, status_code=429, code="rate")
+    assert error.args == ("[rate] slow down (HTTP 429, retry after 7 s)",)
+    assert str(named(errors.RateLimitError, error.args)) == str(error)
+
+
+def test_args_that_somebody_sets_are_kept():
+    error = errors.NotFoundError("no workflow")
+    error.args = ("something else", 5)
+    assert error.args == ("something else", 5)
+    assert pickle.loads(pickle.dumps(error)).args == ("something else", 5)
+    assert str(error) == "no workflow"
+
+
+# Errors as JSON
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text() | st.floats(-1e9, 1e9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+TEXT = st.none() | st.text()
+
+
+def extra_of(cls):
+    if cls is errors.RateLimitError:
+        return {"retry_after": st.none() | st.floats(0, 1e9) | st.just(math.inf)}
+    if cls in (errors.TimeoutError, errors.ExecutionFailedError):
+        return {"execution": st.none() | st.dictionaries(st.text(), JSON, max_size=3)}
+    return {}
+
+
+@pytest.mark.parametrize("cls", [*ALL, DayLimitError])
+@given(data=st.data())
+def test_an_error_comes_back_from_json_with_all_it_knows(cls, data):
+    facts = {
+        "code": data.draw(TEXT),
+        "status_code": data.draw(st.none() | st.integers(100, 599)),
+        "request_id": data.draw(TEXT),
+        "details": data.draw(st.none() | st.dictionaries(st.text(), JSON, max_size=3)),
+        "outcome_unknown": data.draw(st.booleans()),
+    }
+    extra = {name: data.draw(values) for name, values in extra_of(cls).items()}
+    error = cls(data.draw(st.text()), **facts, **extra)
+    error.api_message = data.draw(TEXT)
+    travelled = json.loads(json.dumps(error.to_dict(), allow_nan=False))
+    again = errors.FlowMaestroError.from_dict(travelled)
+    assert type(again) is cls
+    assert again.__dict__ == error.__dict__
+    assert str(again) == str(error)
+
+
+def test_a_day_limit_without_end_survives_json():
+    error = errors.RateLimitError("no more", retry_after=math.inf)
+    for write, read in ((json.dumps, json.loads), (orjson.dumps, orjson.loads)):
+        assert errors.FlowMaestroError.from_dict(read(write(error.to_dict()))).retry_after == (
+            math.inf
+        )
+
+
+def test_what_json_cannot_carry_becomes_text():
+    deep: list = []
+    for _ in range(5_000):
+        deep = [deep]
+    error = errors.TimeoutError(
+        "late",
+        details={"a": (1, {2}), 3: math.nan, "b": b"raw", "deep": deep},
+        execution={"status": ExecutionStatus.RUNNING},
+    )
+    plain = error.to_dict()
+    assert json.loads(orjson.dumps(plain)) == json.loads(json.dumps(plain, allow_nan=False))
+    assert type(plain["execution"]["status"]) is str
+    assert plain["execution"] == {"status": "running"}
+    assert (plain["details"]["a"], plain["details"]["3"]) == ([1, [2]], "nan")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"type": "NoSuchError", "message": "m", "new": 1},
+        {"type": "dict", "message": None, "code": 5, "status_code": "404", "details": []},
+        {"type": "RateLimitError", "retry_after": "soon", "outcome_unknown": "yes"},
+        {"type": "RateLimitError", "retry_after": [1]},
+        {"type": ["x"], "message": {}},
+    ],
+)
+def test_a_dictionary_of_another_version_is_an_error_too(data):
+    error = errors.FlowMaestroError.from_dict(data)
+    assert type(error) in (errors.FlowMaestroError, errors.RateLimitError)
+    assert error.outcome_unknown is False
+    assert (error.code, error.status_code, error.details) == (None, None, None)
+    assert getattr(error, "retry_after", None) is None
+    str(error)
+
+
+def test_what_is_no_dictionary_is_refused():
+    with pytest.raises(TypeError, match="data must be a mapping, not str"):
+        errors.FlowMaestroError.from_dict("{}")
+
+
+@pytest.mark.parametrize("package", [flowmaestro, flowmaestro_core])
+def test_every_error_is_exported(package):
+    for name in errors.__all__:
+        assert name in package.__all__
+        assert getattr(package, name) is getattr(errors, name)
+
+
+def test_a_request_that_is_too_large_is_a_validation_error():
+    assert issubclass(errors.RequestTooLargeError, errors.ValidationError)
+    assert issubclass(errors.ConfigurationError, ValueError)

@@ -37,6 +37,9 @@ def answer(status, content, headers=None):
         (404, errors.NotFoundError),
         (408, errors.TimeoutError),
         (409, errors.ConflictError),
+        (413, errors.RequestTooLargeError),
+        (414, errors.ValidationError),
+        (431, errors.ValidationError),
         (429, errors.RateLimitError),
         (500, errors.ServerError),
         (501, errors.ServerError),
@@ -231,3 +234,111 @@ def test_slices_together_are_the_whole_list(items, per_page):
         page += 1
     assert got == items
     assert slice_of({}, items, None, None)["data"] == items
+
+
+# Ids that the database cannot read, under a code of the route's own
+
+NOPE = 'invalid input syntax for type uuid: "{}"'
+
+
+@pytest.mark.parametrize("code", ["execution_failed", "internal_error", None])
+@pytest.mark.parametrize(
+    ("path", "given"),
+    [
+        ("/workflows/wf_123/execute", "wf_123"),
+        ("/triggers/nope/execute", "nope"),
+        ("/executions/nope/cancel", "nope"),
+        ("/threads/a%20b%2Fc/messages", "a b/c"),
+        ("/agents/x/memory/y%22z", 'y"z'),
+        ("/executions?status=failed&workflow_id=no+pe", "no pe"),
+        ("/executions?workflow_id=no%20pe", "no pe"),
+    ],
+)
+def test_an_id_of_the_request_that_is_no_uuid_is_not_found(code, path, given):
+    message = "could not start: " + NOPE.format(given)
+    wrong = answer(500, {"error": {"code": code, "message": message, "details": {"a": 1}}})
+    error = error_of(wrong, NOW, path)
+    assert type(error) is errors.NotFoundError
+    assert (error.code, error.status_code) == ("resource_not_found", 404)
+    assert error.details == {"a": 1, "message": message, "code": code, "status_code": 500}
+    failure = failure_of(wrong, error, NOW)
+    assert failure.final
+    assert not failure.outcome_unknown
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/workflows/8c5a4f0e-0000-4000-8000-000000000000/execute",
+        # The value is a word of the route, or of another filter, and no id.
+        "/workflows/nope2/nope",
+        "/executions?status=nope",
+        "/nope",
+        "",
+    ],
+)
+def test_the_same_text_about_another_value_stays_what_it_is(path):
+    """A database node of the workflow says it of an input: the workflow was carried out."""
+    content = {"error": {"code": "execution_failed", "message": NOPE.format("nope")}}
+    error = error_of(answer(500, content), NOW, path)
+    assert type(error) is errors.ServerError
+    assert failure_of(answer(500, content), error, NOW).outcome_unknown
+
+
+def test_the_same_text_under_another_status_stays_what_it_is():
+    content = {"error": {"code": "c", "message": NOPE.format("nope")}}
+    assert type(error_of(answer(400, content), NOW, "/workflows/nope")) is errors.ValidationError
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (413, b"", "request body is larger"),
+        (413, b"<html>413 Request Entity Too Large</html>", "request body is larger"),
+        (414, b"", "URL or a header"),
+        (431, b"", "URL or a header"),
+    ],
+)
+def test_what_is_too_large_says_what_is(status, body, says):
+    assert says in error_of(answer(status, body), NOW).message
+
+
+def test_the_api_s_own_message_stands_apart():
+    assert error_of(answer(500, {"error": {"message": "LLM failed"}}), NOW).api_message == (
+        "LLM failed"
+    )
+    assert error_of(answer(502, b"<html>"), NOW).api_message is not None
+    with pytest.raises(errors.ServerError) as caught:
+        read_data(answer(200, b""))
+    assert caught.value.api_message is None
+
+
+# The clock of a Retry-After
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Thu, 26 Nov 2026 20:00:10 GMT",
+        "Thursday, 26-Nov-26 20:00:10 GMT",
+        "Thu Nov 26 20:00:10 2026",
+    ],
+)
+@pytest.mark.parametrize("wrong_by", [-86_400, 0, 3_600])
+def test_a_date_is_counted_from_the_clock_that_wrote_it(status, date, wrong_by):
+    sent = "Thu, 26 Nov 2026 20:00:00 GMT"
+    limited = answer(status, b"", {"retry-after": date, "date": sent})
+    now = 1_795_723_200.0 + wrong_by
+    error = error_of(limited, now)
+    assert failure_of(limited, error, now).retry_after == 10
+    if status == 429:
+        assert error.retry_after == 10
+
+
+@pytest.mark.parametrize("headers", [{}, {"date": "soon"}, {"date": ""}])
+def test_a_date_is_counted_from_our_clock_where_the_other_is_not_told(headers):
+    limited = answer(429, b"", {"retry-after": "Thu, 26 Nov 2026 20:00:10 GMT", **headers})
+    assert error_of(limited, 1_795_723_200.0).retry_after == 10
+    limited = answer(429, b"", {"retry-after": "8", **headers})
+    assert error_of(limited, 0.0).retry_after == 8

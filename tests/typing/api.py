@@ -23,11 +23,16 @@ from flowmaestro.types import (
     Execution,
     ExecutionCompletedData,
     ExecutionEvent,
+    ExecutionHeartbeatEvent,
+    ExecutionPausedEvent,
+    ExecutionResumedEvent,
     ExecutionStatus,
     KnowledgeBase,
+    PauseContext,
     SearchResult,
     Thread,
     ThreadEvent,
+    ThreadHeartbeatEvent,
     ThreadMessage,
     ThreadMessageData,
     Trigger,
@@ -101,6 +106,19 @@ def execution_event(event: ExecutionEvent) -> None:
         assert_type(event["node_id"], str)
     elif event["type"] == "execution:failed":
         assert_type(event["error"], Optional[str])
+    elif event["type"] == "execution:paused":
+        assert_type(event, ExecutionPausedEvent)
+        assert_type(event.get("paused_at_node_id"), Optional[str])
+        assert_type(event.get("paused_at_node_name"), Optional[str])
+        assert_type(event.get("pause_context"), Optional[PauseContext])
+    elif event["type"] == "execution:resumed":
+        assert_type(event, ExecutionResumedEvent)
+        assert_type(event.get("variable_name"), Optional[str])
+    elif event["type"] == "node:completed" or event["type"] == "node:failed":
+        assert_type(event.get("node_name"), Optional[str])
+        assert_type(event.get("node_type"), Optional[str])
+    elif event["type"] == "heartbeat":
+        assert_type(event, ExecutionHeartbeatEvent)
 
 
 def thread_event(event: ThreadEvent) -> None:
@@ -110,6 +128,8 @@ def thread_event(event: ThreadEvent) -> None:
         assert_type(event["content"], str)
     elif event["type"] == "message:failed":
         assert_type(event["error"], str)
+    elif event["type"] == "heartbeat":
+        assert_type(event, ThreadHeartbeatEvent)
 
 
 def webhook_event(body: bytes, headers: dict[str, str]) -> None:
@@ -130,6 +150,8 @@ def webhook_event(body: bytes, headers: dict[str, str]) -> None:
 
 def errors(error: FlowMaestroError) -> None:
     assert_type(error.outcome_unknown, bool)
+    assert_type(error.to_dict(), dict[str, Any])
+    assert_type(FlowMaestroError.from_dict({"type": "NotFoundError"}), FlowMaestroError)
     if isinstance(error, RateLimitError):
         assert_type(error.retry_after, Optional[float])
     elif isinstance(error, AuthorizationError):

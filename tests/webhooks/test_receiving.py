@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import math
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
@@ -55,7 +56,7 @@ def test_the_recorded_delivery_verifies_with_its_secret():
     assert construct_event(delivery["body"].encode(), delivery["headers"], case["secret"]) == event
 
 
-@given(st.binary(), st.text(min_size=1))
+@given(st.binary(), st.text(min_size=1).filter(lambda secret: secret == secret.strip()))
 def test_what_is_signed_verifies_and_what_is_changed_does_not(body, secret):
     secret = secret.encode("utf-8", "replace").decode()
     assert verify_signature(body, sign(body, secret), secret) is True
@@ -149,6 +150,137 @@ def test_a_secret_or_headers_of_another_type_are_errors_of_the_program():
             construct_event(b"{}", {NAME: "v1=00"}, secret)
     with pytest.raises(TypeError, match="headers must be a mapping"):
         construct_event(b"{}", "v1=00", SECRET)
+
+
+@pytest.mark.parametrize("secret", [f"{SECRET}\n", f" {SECRET}", f"\t{SECRET}\r\n", " ", "\u3000"])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_secret_with_white_space_around_it_is_told_as_that(secret, several):
+    body = event_body()
+    with pytest.raises(ValueError, match="white space at its beginning or end") as caught:
+        construct_event(body, {NAME: sign(body)}, [SECRET, secret] if several else secret)
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("secret", [SECRET.encode(), None, 5, [SECRET], bytearray(b"x")])
+@pytest.mark.parametrize("beside", [[], [SECRET]])
+def test_a_secret_among_several_that_is_no_string_is_refused(secret, beside):
+    body = event_body()
+    with pytest.raises(TypeError, match="each secret must be a string") as caught:
+        construct_event(body, {NAME: sign(body)}, [*beside, secret])
+    assert SECRET not in str(caught.value)
+
+
+def test_a_secret_that_cannot_be_written_is_refused_without_being_shown():
+    with pytest.raises(ValueError, match="no valid Unicode") as caught:
+        construct_event(b"{}", {NAME: "v1=00"}, f"{SECRET}\ud800")
+    assert SECRET not in repr(caught.value.__dict__)
+    assert not isinstance(caught.value, UnicodeError)
+
+
+def test_a_secret_of_a_variable_that_is_not_set_may_stand_among_several():
+    body = event_body()
+    assert construct_event(body, {NAME: sign(body)}, ["", SECRET])
+
+
+# Any bytes of the network
+
+
+class Textless:
+    """Stands where a header should."""
+
+    def __str__(self):
+        raise ValueError("no text today")
+
+    def __repr__(self):
+        return "Textless()"
+
+
+LIKE_A_SIGNATURE = st.builds(
+    lambda version, value: f"{version}={value}", st.sampled_from(["v1", " V1", "v0", ""]), st.text()
+)
+VALUE = st.recursive(
+    st.none()
+    | st.text(st.characters())
+    | st.text(st.characters(categories=["Cs", "Nd"]))
+    | LIKE_A_SIGNATURE
+    | st.binary().map(lambda value: b"v1=" + value)
+    | st.binary()
+    | st.integers()
+    | st.floats()
+    | st.just(Textless())
+    | st.just("v1=\udcff"),
+    lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner),
+    max_leaves=4,
+)
+HEADER = st.sampled_from(
+    [NAME, NAME.lower(), "HTTP_X_FLOWMAESTRO_SIGNATURE", b"x-flowmaestro-signature", "X-Other"]
+)
+HEADERS = st.dictionaries(HEADER | st.text() | st.binary() | st.just(Textless()), VALUE, max_size=4)
+BODY = st.binary() | st.text(st.characters()) | st.binary().map(bytearray) | st.just(b"{}")
+
+
+@given(BODY, HEADERS)
+def test_any_delivery_is_refused_with_an_error_of_ours(body, headers):
+    with pytest.raises(WebhookVerificationError):
+        construct_event(body, headers, secret=[SECRET, "old"], tolerance=60)
+
+
+@given(BODY, VALUE)
+def test_any_signature_is_refused_with_an_error_of_ours(body, signature):
+    with pytest.raises(WebhookVerificationError):
+        verify_signature(body, signature, SECRET)
+
+
+@given(HEADERS)
+def test_any_headers_have_an_id_or_none(headers):
+    with pytest.raises(WebhookVerificationError):
+        delivery_id(headers)
+    assert delivery_id({**headers, "X-FlowMaestro-Delivery-ID": 17}) == "17"
+
+
+ODD_TIMES = st.sampled_from(
+    ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "9999-12-31", "T", "", "20261126"]
+    + ["2026-11-26T20:00:00", "2026-11-26T20:00:00Z", "2026-11-26T20:00:00.1234567Z", 10**300]
+    + [1795463784, 1e308, True, None, [], {}]
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "event", "created_at", "data", "x"]),
+        ODD_TIMES | st.text() | st.just("execution.completed"),
+    ).map(lambda event: json.dumps(event).encode())
+    | st.binary()
+    | st.just(b'{"event": "test", "created_at": %s}' % (b"1" * 5_000)),
+    st.none() | st.just(300),
+)
+def test_anything_that_is_signed_is_an_event_or_an_error_of_ours(body, tolerance):
+    try:
+        event = construct_event(body, {NAME: sign(body)}, SECRET, tolerance)
+    except WebhookVerificationError as error:
+        event = None
+        code = error.code
+    if event is None:
+        assert code in ("not_json", "too_old")
+    else:
+        assert isinstance(event["event"], str)
+
+
+@pytest.mark.parametrize("tolerance", [math.inf, 1e9, 10**400], ids=range(3))
+def test_a_tolerance_without_end_is_no_bound(tolerance):
+    body = b'{"event": "test", "created_at": "1999-01-01T00:00:00Z"}'
+    assert construct_event(body, {NAME: sign(body)}, SECRET, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("body", [b"nope", b'{"event": "test"}'])
+def test_a_tolerance_that_makes_no_sense_is_refused_by_name(body):
+    """Whatever is delivered: the first delivery of all shows it."""
+    for tolerance in (0, -1, math.nan, -math.inf):
+        with pytest.raises(ValueError, match="tolerance must be more than 0"):
+            construct_event(body, {NAME: sign(body)}, SECRET, tolerance=tolerance)
+    for tolerance in (True, "300"):
+        with pytest.raises(TypeError, match="tolerance must be a number"):
+            construct_event(body, {NAME: sign(body)}, SECRET, tolerance=tolerance)
 
 
 def test_replays_are_refused_by_their_age():

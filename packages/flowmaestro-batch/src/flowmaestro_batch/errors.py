@@ -44,6 +44,8 @@ class DayLimitError(BatchError):
         retry_after: Seconds until the next day begins for the backend.
     """
 
+    _more = ("retry_after",)
+
     def __init__(self, message: str, *, retry_after: Optional[float] = None, **facts: Any) -> None:
         super().__init__(message, **facts)
         self.retry_after = retry_after

@@ -22,9 +22,13 @@ def encode(body: object) -> bytes:
     """
     try:
         return _ENCODER.encode(body).encode("ascii")
-    except (TypeError, ValueError, RecursionError):
-        problem = _first_problem(body, "", set())
-    raise problem or ValueError("the body is nested too deep for JSON")
+    except (TypeError, ValueError, RecursionError) as failure:
+        problem = _first_problem(body, "", set()) or ValueError(
+            "the body is nested too deep for JSON"
+            if isinstance(failure, RecursionError)
+            else f"the body cannot be written as JSON: {failure}"
+        )
+    raise problem
 
 
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
@@ -87,6 +91,11 @@ def _loads(body: Union[bytes, str]) -> Any:
         problem = "it is nested too deep"
     except UnicodeDecodeError:
         problem = "it is not text"
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        # Python reads no longer ones, because it would take ever longer.
+        problem = "it has a whole number of too many digits"
     raise ValueError(problem)
 
 
@@ -111,8 +120,12 @@ def is_array(value: object) -> TypeGuard[list[Any]]:
 def _first_problem(value: Any, at: str, above: set[int]) -> Optional[Exception]:
     """Find what JSON cannot carry, and say where: ``inputs.user.born``."""
     where = at or "the body"
-    if value is None or isinstance(value, (str, bool, int)):
+    if value is None or isinstance(value, (str, bool)):
         return None
+    if isinstance(value, int):
+        if _is_writable(value):
+            return None
+        return ValueError(f"{where} is a whole number of too many digits; send it as a string")
     if isinstance(value, float):
         if math.isfinite(value):
             return None
@@ -125,17 +138,37 @@ def _first_problem(value: Any, at: str, above: set[int]) -> Optional[Exception]:
         return ValueError(f"{where} holds itself, which JSON cannot carry")
     if len(above) > 500:
         return ValueError(f"{at[:80]}... is nested too deep for JSON")
+    if is_object(inside):
+        for key in inside:
+            problem = _key_problem(key, where)
+            if problem is not None:
+                return problem
     above.add(id(inside))
     for child_at, child in _children_of(inside, at):
         problem = _first_problem(child, child_at, above)
         if problem is not None:
             return problem
     above.discard(id(inside))
-    if is_object(inside):
-        for key in inside:
-            if not isinstance(key, (str, int, float, bool, type(None))):
-                return TypeError(f"{where} has the key {key!r}; JSON keys are strings")
     return None
+
+
+def _key_problem(key: object, where: str) -> Optional[Exception]:
+    if not isinstance(key, (str, int, float, bool, type(None))):
+        return TypeError(f"{where} has the key {key!r}; JSON keys are strings")
+    if isinstance(key, int) and not _is_writable(key):
+        return ValueError(f"{where} has a key of too many digits; JSON keys are strings")
+    if isinstance(key, float) and not math.isfinite(key):
+        return ValueError(f"{where} has the key {key}; JSON keys are strings")
+    return None
+
+
+def _is_writable(number: int) -> bool:
+    """False for a whole number that Python refuses to write, by its limit of digits."""
+    try:
+        int.__repr__(number)
+    except ValueError:
+        return False
+    return True
 
 
 def _children_of(value: Any, at: str) -> list[tuple[str, Any]]:

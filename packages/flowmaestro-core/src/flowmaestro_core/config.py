@@ -6,27 +6,30 @@ client is made and not when the first request fails.
 
 from __future__ import annotations
 
-import math
 import os
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from .errors import ConfigurationError
 
+if TYPE_CHECKING:
     import httpx
 
 __all__ = [
     "API_PREFIX",
     "DEFAULT_BASE_URL",
     "NOT_GIVEN",
+    "NO_BOUND",
     "NotGiven",
     "Options",
     "Secret",
     "Timeouts",
     "RECONNECT_SECONDS",
     "check_options",
-    "positive_seconds",
+    "check_seconds",
+    "host_problem",
+    "masked",
     "reconnect_options",
     "resolve_api_key",
     "resolve_base_url",
@@ -35,8 +38,35 @@ __all__ = [
 DEFAULT_BASE_URL = "https://api.flowmaestro.io"
 API_PREFIX = "/api/v1"
 
+# So many seconds, 31 years, or more are no bound. Clocks and sockets cannot count to
+# infinity, nor much further than this.
+NO_BOUND = 1e9
+
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# Headers that belong to the connection, or to the body that is sent: with another value a
+# request breaks, or hangs.
+_OWN_HEADERS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+_ADDRESS = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[^\]]*\]|[^/:\[\]]*)(?::(?P<port>[0-9]*))?(?P<path>/.*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+_PATH = re.compile(r"(?:[A-Za-z0-9/._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*")
+_LABEL = re.compile(r"[A-Za-z0-9_-]{1,63}")
+_IPV4 = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 
 
 class NotGiven:
@@ -54,10 +84,10 @@ class Secret:
 
     __slots__ = ("_value",)
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: Any) -> None:
         self._value = value
 
-    def reveal(self) -> str:
+    def reveal(self) -> Any:
         """Give the key itself; only the code that writes the header may ask."""
         return self._value
 
@@ -84,18 +114,24 @@ class Timeouts(NamedTuple):
         if timeout is None:
             return cls(None, None, None)
         if isinstance(timeout, (int, float)):
-            seconds = positive_seconds("timeout", timeout)
+            seconds = check_seconds("timeout", timeout)
             return cls(seconds, seconds, seconds)
         try:
             parts = (timeout.connect, timeout.read, timeout.write, timeout.pool)
         except AttributeError:
             raise TypeError(
-                f"timeout must be seconds, an httpx.Timeout or None, not {timeout!r}"
+                f"timeout must be seconds, an httpx.Timeout or None, not {_shown(timeout)}"
             ) from None
-        connect, read, write = (
-            None if part is None else positive_seconds("timeout", part) for part in parts[:3]
+        names = ("connect", "read", "write", "pool")
+        return cls(
+            *(
+                # Not to wait for a free connection makes sense; not to wait for an answer does not.
+                None
+                if part is None
+                else check_seconds(f"timeout.{name}", part, zero=name == "pool")
+                for name, part in zip(names, parts)
+            )
         )
-        return cls(connect, read, write, parts[3])
 
     def within(self, seconds: Optional[float]) -> Timeouts:
         """The same, with no step longer than what is left of a deadline."""
@@ -117,6 +153,12 @@ class Options(NamedTuple):
     retry_unsafe: bool = False
     headers: tuple[tuple[str, str], ...] = ()
 
+    def __repr__(self) -> str:
+        """Show no value of a header, of which one may be a key."""
+        names = [name for name, _ in self.headers]
+        shown = {**self._asdict(), "headers": names}
+        return f"Options({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     def changed(
         self,
         *,
@@ -131,18 +173,18 @@ class Options(NamedTuple):
         if not isinstance(timeout, NotGiven):
             changes["timeouts"] = Timeouts.of(timeout)
         if not isinstance(deadline, NotGiven):
-            changes["deadline"] = (
-                None if deadline is None else positive_seconds("deadline", deadline)
-            )
+            changes["deadline"] = None if deadline is None else check_seconds("deadline", deadline)
         if not isinstance(max_retries, NotGiven):
             if isinstance(max_retries, bool) or not isinstance(max_retries, int):
-                raise TypeError(f"max_retries must be a whole number, not {max_retries!r}")
+                raise TypeError(f"max_retries must be a whole number, not {_shown(max_retries)}")
             if max_retries < 0:
-                raise ValueError(f"max_retries must be 0 or more, not {max_retries}")
+                raise ValueError(f"max_retries must be 0 or more, not {_shown(max_retries)}")
             changes["max_retries"] = max_retries
         if not isinstance(retry_unsafe, NotGiven):
             changes["retry_unsafe"] = bool(retry_unsafe)
-        if headers and not isinstance(headers, NotGiven):
+        if headers is not None and not isinstance(headers, NotGiven):
+            if not isinstance(headers, Mapping):
+                raise TypeError(f"headers must be a mapping, not {type(headers).__name__}")
             added = [_header(name, value) for name, value in headers.items()]
             replaced = {name.lower() for name, _ in added}
             kept = [pair for pair in self.headers if pair[0].lower() not in replaced]
@@ -181,20 +223,62 @@ def check_options(options: Options, remaining: Optional[float]) -> Options:
     return options._replace(timeouts=timeouts, max_retries=0, deadline=remaining)
 
 
-def resolve_api_key(given: Optional[str], environ: Mapping[str, str] = os.environ) -> Secret:
-    """Find the key and check its form; the error never repeats it."""
-    key = given if given is not None else environ.get("FLOWMAESTRO_API_KEY")
-    source = "api_key" if given is not None else "FLOWMAESTRO_API_KEY"
-    problem = _key_problem(key, source)
-    if problem is None:
-        assert key is not None
-        return Secret(key)
-    # The key must not stand in the locals of this frame when the error is shown.
-    del given, key
-    raise ValueError(problem)
+def check_seconds(name: str, value: object, *, zero: bool = False) -> Optional[float]:
+    """Check a number of seconds that a user hands in.
+
+    Args:
+        name: What the number is for, to say in an error.
+        value: The number.
+        zero: Whether 0 makes sense.
+
+    Returns:
+        The seconds, or None for so many that they are no bound, infinity among them.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is below 0 (or 0), or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, not {_shown(value)}")
+    if not (value >= 0 if zero else value > 0):
+        least = "0 seconds or more" if zero else "more than 0 seconds"
+        raise ValueError(f"{name} must be {least}, not {_shown(value)}")
+    return None if value >= NO_BOUND else float(value)
 
 
-def _key_problem(key: object, source: str) -> Optional[str]:
+def _shown(value: object) -> str:
+    """Show a value in an error, however long it is, and also where Python refuses to."""
+    try:
+        text = repr(value)
+    except Exception:
+        # A whole number of more than 4,300 digits, or an object of the user's that cannot.
+        return f"{'an' if isinstance(value, int) else 'a'} {type(value).__name__} that is too long"
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def resolve_api_key(
+    given: Union[str, Secret, None], environ: Mapping[str, str] = os.environ
+) -> Secret:
+    """Find the key and check its form; the error never repeats it.
+
+    The key must not stand in the locals of any frame when the error is shown, and the
+    environment holds it as well.
+    """
+    secret = given if isinstance(given, Secret) else Secret(given)
+    del given
+    from_environment = secret.reveal() is None
+    if from_environment:
+        secret = Secret(environ.get("FLOWMAESTRO_API_KEY"))
+    del environ
+    source = "FLOWMAESTRO_API_KEY" if from_environment else "api_key"
+    problem = _key_problem(secret, source)
+    if problem is not None:
+        raise (ConfigurationError if from_environment else ValueError)(problem)
+    return secret
+
+
+def _key_problem(secret: Secret, source: str) -> Optional[str]:
+    key = secret.reveal()
     if key is None or key == "":
         return (
             "no API key: pass api_key=... to the client or set the environment variable "
@@ -213,49 +297,123 @@ def _key_problem(key: object, source: str) -> Optional[str]:
 
 
 def resolve_base_url(given: Optional[str], environ: Mapping[str, str] = os.environ) -> str:
-    """Find the address and check it; the result has neither a slash nor a version at its end."""
-    from urllib.parse import urlsplit
+    """Find the address and check it.
 
-    if given is not None:
-        url, source = given, "base_url"
-    else:
-        url, source = (
-            environ.get("FLOWMAESTRO_BASE_URL") or DEFAULT_BASE_URL,
-            "FLOWMAESTRO_BASE_URL",
-        )
+    Returns:
+        The address without a slash or a version at its end, its scheme and host in lower case.
+
+    Raises:
+        TypeError: It is no string.
+        ValueError: It is no address, or one that no request can be sent to; a
+            ``ConfigurationError`` where it comes from the environment.
+    """
+    url, source = given, "base_url"
+    error: type[ValueError] = ValueError
+    if url is None:
+        url = environ.get("FLOWMAESTRO_BASE_URL") or DEFAULT_BASE_URL
+        source, error = "FLOWMAESTRO_BASE_URL", ConfigurationError
+    # The environment holds the key, which no traceback may show.
+    del environ
     if not isinstance(url, str):
         raise TypeError(f"{source} must be a string, not {type(url).__name__}")
+    address, problem = _address_of(url)
+    if problem:
+        raise error(f"{source} {problem}: {masked(url)!r}")
+    return address
+
+
+def _address_of(url: str) -> tuple[str, str]:
+    """Give the address that a text stands for and no problem, or the problem in words."""
     if re.search(r"[\s\x00-\x1f\x7f]", url):
-        raise ValueError(f"{source} has white space or a control character in it: {url!r}")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(
-            f"{source} must be a whole address such as {DEFAULT_BASE_URL!r}, not {url!r}"
-        )
-    if parts.query or parts.fragment or parts.username is not None:
-        raise ValueError(f"{source} may not hold a query, a fragment or a user name")
+        return "", "has white space or a control character in it"
+    if "?" in url or "#" in url:
+        return "", "may not have a query or a fragment (? or #)"
+    if "\\" in url:
+        return "", "has a backslash in it"
+    match = _ADDRESS.fullmatch(url)
+    if "@" in (match["host"] if match else url.partition("://")[2].partition("/")[0]):
+        return "", "may not have a user name; the key goes into api_key"
+    if match is None or not match["host"]:
+        return "", f"must be a whole address such as {DEFAULT_BASE_URL!r}"
+    host, port, path = match["host"].lower(), match["port"], match["path"] or ""
+    if not host.isascii():
+        host = _ascii_host(host)
+    problem = host_problem(host)
+    if problem:
+        return "", f"has a host that {problem}"
+    if port and not 1 <= int(port[:9]) <= 65535:
+        return "", "has a port that is none (1 to 65535)"
+    path, problem = _path_of(path)
+    if problem:
+        return "", problem
+    return f"{match['scheme'].lower()}://{host}{f':{int(port)}' if port else ''}{path}", ""
+
+
+def _path_of(path: str) -> tuple[str, str]:
+    """Check the path of an address, and take the version off its end."""
+    path = path.rstrip("/")
+    if path.endswith(API_PREFIX):
+        path = path[: -len(API_PREFIX)].rstrip("/")
+    elif re.search(r"/v[0-9]+$", path, re.IGNORECASE):
+        return "", f"ends in a version, but not in {API_PREFIX}: leave the version out"
+    if not _PATH.fullmatch(path):
+        return "", "has a character in its path that must be written with % and two digits"
+    segments = path.split("/")
+    if f"{API_PREFIX}/" in f"{path}/".lower():
+        return "", f"has more behind {API_PREFIX}: leave out what follows"
+    if "" in segments[1:] or "." in segments or ".." in segments:
+        return "", "has an empty part, or one of dots, in its path"
+    return path, ""
+
+
+def _ascii_host(host: str) -> str:
+    """Write a host of any script as names are looked up, or give it back where it is none."""
+    # httpx and anyio bring it.
+    import idna
+
     try:
-        parts.port  # noqa: B018 - reading it checks it
+        return idna.encode(host).decode("ascii")
+    except idna.IDNAError:
+        return host
+
+
+def host_problem(host: str) -> str:
+    """Say why a host in lower case cannot be connected to; empty for one that can."""
+    import ipaddress
+
+    try:
+        if host.startswith("["):
+            ipaddress.IPv6Address(host[1:-1] if "%" not in host else "")
+            return ""
+        if _IPV4.fullmatch(host):
+            ipaddress.IPv4Address(host)
+            return ""
     except ValueError:
-        raise ValueError(f"{source} has a port that is none: {url!r}") from None
-    url = url.rstrip("/")
-    return url[: -len(API_PREFIX)].rstrip("/") if url.endswith(API_PREFIX) else url
+        return "is no IP address"
+    labels = host[:-1].split(".") if host.endswith(".") else host.split(".")
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        return "is no name of a machine"
+    return ""
 
 
-def positive_seconds(name: str, value: object) -> float:
-    """Check a number of seconds that must be more than 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-    if math.isnan(value) or value <= 0:
-        raise ValueError(f"{name} must be more than 0 seconds, not {value}")
-    return float(value)
+def masked(text: str) -> str:
+    """Give an address of any form without the user name and the password in it."""
+    hidden = re.sub(r"^(\w+://)?.*@", r"\1***@", text, flags=re.DOTALL)
+    return hidden if len(hidden) <= 200 else f"{hidden[:200]}..."
 
 
 def _header(name: object, value: object) -> tuple[str, str]:
+    """Check a header as it is sent; no error shows its value, which may be a key."""
     if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-        raise ValueError(f"headers: {name!r} is no header name")
+        raise ValueError(f"headers: {_shown(name)} is no header name")
+    if name.lower() in _OWN_HEADERS:
+        raise ValueError(f"headers: {name!r} belongs to the connection and cannot be set")
     if not isinstance(value, str):
         raise TypeError(f"headers: the value of {name!r} must be a string")
+    if value != value.strip():
+        raise ValueError(f"headers: the value of {name!r} has white space at its beginning or end")
     if _CONTROL.search(value.replace("\t", "")):
         raise ValueError(f"headers: the value of {name!r} has a control character in it")
+    if not value.isascii():
+        raise ValueError(f"headers: the value of {name!r} has a character that is not ASCII")
     return name, value

@@ -6,12 +6,12 @@ import platform
 import ssl
 import sys
 from typing import Optional
-from urllib.request import getproxies
 
 import httpx
 
 from . import __version__, errors
 from .config import Options, Secret, Timeouts
+from .environment import certificate_error, connection_hint, proxy_for
 from .response import Answer, Unanswered
 from .retries import LOST, NOT_SENT
 
@@ -25,7 +25,7 @@ __all__ = [
     "answer_of",
     "client_busy",
     "headers_for",
-    "proxies_are_set",
+    "proxy_of",
     "ssl_context_for",
     "too_large",
     "unanswered",
@@ -63,6 +63,19 @@ TRANSPORT_FAILURES = (
 )
 
 
+class _Headers(httpx.Headers):
+    """Headers whose repr, as a traceback shows it, has no key in it.
+
+    httpx hides ``Authorization``, and not the header that the key has beside it.
+    """
+
+    def copy(self) -> _Headers:
+        return _Headers(self)
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self)})"
+
+
 def headers_for(secret: Secret, options: Options, *, key_header: bool) -> httpx.Headers:
     """Write the headers of every request with these options.
 
@@ -72,7 +85,7 @@ def headers_for(secret: Secret, options: Options, *, key_header: bool) -> httpx.
         key_header: Send the key as ``X-API-Key``, because ``Authorization`` is taken.
     """
     names = {name.lower() for name, _ in options.headers}
-    headers = httpx.Headers(
+    headers = _Headers(
         {
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
@@ -98,15 +111,30 @@ def ssl_context_for(base_url: str) -> ssl.SSLContext:
 
     Loading the trusted certificates takes some 30 ms, which a plain ``http://`` address
     has no use for: it gets a context that trusts nobody.
+
+    Raises:
+        ConfigurationError: The environment names certificates that cannot be loaded.
     """
     if base_url.startswith("http://"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return httpx.create_ssl_context()
+    try:
+        return httpx.create_ssl_context()
+    except (OSError, ValueError) as failure:
+        problem = certificate_error(failure)
+    raise problem
 
 
-def proxies_are_set() -> bool:
-    """True where the environment names a proxy: then httpx decides which address uses it."""
-    return any(getproxies().get(scheme) for scheme in ("http", "https", "all"))
+def proxy_of(base_url: str) -> Optional[httpx.Proxy]:
+    """Give the proxy that the environment names for an address, or None.
+
+    Raises:
+        ConfigurationError: What the environment names cannot be used.
+    """
+    proxy = proxy_for(base_url)
+    if proxy is None:
+        return None
+    encrypted = proxy.url.startswith("https://")
+    return httpx.Proxy(proxy.url, ssl_context=ssl_context_for(proxy.url) if encrypted else None)
 
 
 def answer_of(response: httpx.Response, body: bytes) -> Answer:
@@ -156,7 +184,8 @@ def unanswered(failure: Exception, address: str, timeouts: Timeouts) -> Unanswer
         return Unanswered(error, NOT_SENT, no_connection=True)
     if isinstance(failure, httpx.ConnectTimeout):
         error = errors.TimeoutError(
-            f"no connection to {address} within {_seconds(timeouts.connect)}",
+            f"no connection to {address} within {_seconds(timeouts.connect)}"
+            f"{connection_hint(address, untrusted=False)}",
             code="connect_timeout",
         )
         return Unanswered(error, NOT_SENT)
@@ -167,7 +196,7 @@ def unanswered(failure: Exception, address: str, timeouts: Timeouts) -> Unanswer
         return Unanswered(error, LOST)
     if isinstance(failure, (httpx.ConnectError, httpx.ProxyError)):
         error = errors.ConnectionError(
-            f"cannot connect to {address}: {what}",
+            f"cannot connect to {address}: {what}{connection_hint(address, untrusted=untrusted)}",
             code="certificate_untrusted" if untrusted else "connection_failed",
         )
         return Unanswered(error, NOT_SENT, final=untrusted)

@@ -7,24 +7,45 @@ import os
 from collections.abc import Mapping
 from typing import Optional
 
+from .config import masked
+from .errors import ConfigurationError
+
 __all__ = ["logger", "set_up_from"]
 
 logger = logging.getLogger("flowmaestro")
 logger.addHandler(logging.NullHandler())
 
 
+# What people write for a level, beside a number of the logging module's.
+_LEVELS = {
+    **dict.fromkeys(("trace", "verbose", "debug", "1", "true", "yes", "on", "all"), logging.DEBUG),
+    "info": logging.INFO,
+    **dict.fromkeys(("warn", "warning"), logging.WARNING),
+    **dict.fromkeys(("err", "error"), logging.ERROR),
+    **dict.fromkeys(("critical", "fatal"), logging.CRITICAL),
+}
+_OFF = ("", "0", "false", "no", "off", "none", "null", "notset", "silent", "quiet")
+
+
 def set_up_from(environ: Mapping[str, str] = os.environ) -> None:
     """Send the log to stderr if ``FLOWMAESTRO_LOG`` names a level, as in ``debug``.
 
     Raises:
-        ValueError: It names something else.
+        ConfigurationError: It names something else.
     """
-    level = environ.get("FLOWMAESTRO_LOG", "").strip().upper()
-    if not level:
+    given = environ.get("FLOWMAESTRO_LOG", "")
+    # The environment holds the key, which no traceback may show.
+    del environ
+    word = given.strip().lower()
+    if word in _OFF:
         return
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        raise ValueError(
-            f"FLOWMAESTRO_LOG must be debug, info, warning or error, not {level.lower()!r}"
+    level = _LEVELS.get(word)
+    if level is None and word.isascii() and word.isdigit() and len(word) <= 3:
+        level = int(word)
+    if level is None:
+        raise ConfigurationError(
+            "FLOWMAESTRO_LOG must be debug, info, warning, error, critical or off, "
+            f"not {masked(given)!r}"
         )
     logger.setLevel(level)
     if all(isinstance(handler, logging.NullHandler) for handler in logger.handlers):

@@ -20,8 +20,10 @@ __all__ = [
     "read_data",
 ]
 
-# The code of PostgreSQL for a text that is no UUID: such an id cannot exist.
+# The code of PostgreSQL for a text that is no UUID, and its message, which some routes
+# send under a code of their own: such an id cannot exist.
 _NOT_A_UUID = "22P02"
+_NOT_A_UUID_TEXT = 'invalid input syntax for type uuid: "'
 _EXCERPT = 200
 
 
@@ -136,22 +138,23 @@ def _says_only_success(content: dict[str, Any]) -> bool:
     return success is True and content.keys() <= {"data", "error", "message", "meta", "success"}
 
 
-def error_of(answer: Answer, now: float) -> errors.FlowMaestroError:
+def error_of(answer: Answer, now: float, path: str = "") -> errors.FlowMaestroError:
     """Make the typed error of an answer that is no success, whatever its body looks like.
 
     Args:
         answer: The answer.
         now: Seconds since 1970, to read a ``Retry-After`` that is a date.
+        path: The path and query of the request, to tell its ids from other values.
     """
     try:
         content = decode(answer.body)
     except ValueError:
         content = None
-    return _error_from(answer, content if is_object(content) else {}, now)
+    return _error_from(answer, content if is_object(content) else {}, now, path)
 
 
 def _error_from(
-    answer: Answer, content: dict[str, Any], now: float = 0.0
+    answer: Answer, content: dict[str, Any], now: float = 0.0, path: str = ""
 ) -> errors.FlowMaestroError:
     """Read the three shapes of an error body.
 
@@ -176,14 +179,16 @@ def _error_from(
     if details is not None and not is_object(details):
         details = {"details": details}
 
-    if code == _NOT_A_UUID and status == 500:
-        return errors.NotFoundError(
+    if status == 500 and (code == _NOT_A_UUID or _names_an_id_of(path, message)):
+        unknown = errors.NotFoundError(
             f"no such id: {message}",
             code="resource_not_found",
             status_code=404,
             request_id=request_id,
-            details={**(details or {}), "message": message, "status_code": status},
+            details={**(details or {}), "message": message, "code": code, "status_code": status},
         )
+        unknown.api_message = str(message)
+        return unknown
     if not isinstance(message, str) or not message:
         message = _describe(answer)
     facts: dict[str, Any] = {
@@ -192,12 +197,39 @@ def _error_from(
         "request_id": request_id,
         "details": details,
     }
+    made: errors.FlowMaestroError
     if status == 429:
-        wait = parse_retry_after(answer.headers.get("retry-after"), now)
+        wait = _retry_after(answer, now)
         if wait is None:
             wait = parse_retry_after((details or {}).get("retry_after"), now)
-        return errors.RateLimitError(message, retry_after=wait, **facts)
-    return _class_for(status)(message, **facts)
+        made = errors.RateLimitError(message, retry_after=wait, **facts)
+    else:
+        made = _class_for(status)(message, **facts)
+    made.api_message = message
+    return made
+
+
+def _names_an_id_of(path: str, message: object) -> bool:
+    """True if the database refused an id of this very request as no UUID.
+
+    The same text comes from the database node of a user's workflow, about a value of the
+    user's: then the request was carried out as far as that node. So the value must be an id
+    of the path (``/workflows/{id}/execute``) or of its query (``?workflow_id=``).
+    """
+    if not isinstance(message, str) or _NOT_A_UUID_TEXT not in message:
+        return False
+    from urllib.parse import parse_qsl, unquote
+
+    route, _, query = path.partition("?")
+    ids = [unquote(part) for part in route.split("/")[2::2]]
+    ids += [value for name, value in parse_qsl(query) if name.endswith("id")]
+    return any(f'{_NOT_A_UUID_TEXT}{one}"' in message for one in ids)
+
+
+def _retry_after(answer: Answer, now: float) -> Optional[float]:
+    """Read ``Retry-After``; a date is compared with the clock of who wrote it, if it tells."""
+    headers = answer.headers
+    return parse_retry_after(headers.get("retry-after"), now, sent=headers.get("date"))
 
 
 def _class_for(status: int) -> type[errors.FlowMaestroError]:
@@ -208,7 +240,10 @@ def _class_for(status: int) -> type[errors.FlowMaestroError]:
         404: errors.NotFoundError,
         408: errors.TimeoutError,
         409: errors.ConflictError,
+        413: errors.RequestTooLargeError,
+        414: errors.ValidationError,
         422: errors.ValidationError,
+        431: errors.ValidationError,
     }
     if status >= 500:
         return errors.ServerError
@@ -222,6 +257,10 @@ def _describe(answer: Answer) -> str:
             f"the backend redirects to {target!r}; the key is not sent there: "
             "set base_url to the right address"
         )
+    if answer.status == 413:
+        return "the request body is larger than the API accepts: send less in one request"
+    if answer.status in (414, 431):
+        return "the URL or a header of the request is longer than the API accepts"
     if not answer.body:
         return "the answer is empty"
     return f"the answer is no error of FlowMaestro's: {_excerpt(answer.body)}"
@@ -232,7 +271,7 @@ def failure_of(answer: Answer, error: errors.FlowMaestroError, now: float) -> Fa
     if isinstance(error, errors.RateLimitError):
         wait = error.retry_after
     else:
-        wait = parse_retry_after(answer.headers.get("retry-after"), now)
+        wait = _retry_after(answer, now)
     # An id that cannot exist comes as a 500, and stays one.
     final = answer.status == 500 and isinstance(error, errors.NotFoundError)
     return Failure(status=answer.status, retry_after=wait, final=final)

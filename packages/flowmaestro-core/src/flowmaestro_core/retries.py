@@ -109,12 +109,14 @@ class RetryPolicy(NamedTuple):
         return wait
 
 
-def parse_retry_after(value: object, now: float) -> Optional[float]:
+def parse_retry_after(value: object, now: float, *, sent: Optional[str] = None) -> Optional[float]:
     """Read a ``Retry-After``: seconds, or a date in any of the three forms of HTTP.
 
     Args:
         value: The header's text, or a number from the body.
         now: Seconds since 1970.
+        sent: The ``Date`` header beside it. A date is counted from that one, so that a clock
+            of this machine that is wrong makes no pause too short or too long.
 
     Returns:
         Seconds, 0 or more; ``inf`` where the number is beyond reading; None for garbage.
@@ -124,13 +126,19 @@ def parse_retry_after(value: object, now: float) -> Optional[float]:
     try:
         seconds = float(value)
     except ValueError:
-        seconds = _seconds_until(str(value), now)
+        seconds = _seconds_since_1970(str(value)) - _sent_at(sent, now)
     except OverflowError:
         return math.inf
     return None if math.isnan(seconds) else max(seconds, 0.0)
 
 
-def _seconds_until(date: str, now: float) -> float:
+def _sent_at(date: Optional[str], now: float) -> float:
+    """Read the ``Date`` header, or give this machine's time if there is none to read."""
+    seconds = math.nan if date is None else _seconds_since_1970(date)
+    return now if math.isnan(seconds) else seconds
+
+
+def _seconds_since_1970(date: str) -> float:
     """Read an HTTP date (RFC 1123, RFC 850 or asctime), or give NaN."""
     from datetime import timezone
     from email.utils import parsedate_to_datetime
@@ -140,7 +148,7 @@ def _seconds_until(date: str, now: float) -> float:
         if moment.tzinfo is None:
             # asctime names no zone; HTTP dates are always UTC.
             moment = moment.replace(tzinfo=timezone.utc)
-        return moment.timestamp() - now
+        return moment.timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):
         return math.nan
 

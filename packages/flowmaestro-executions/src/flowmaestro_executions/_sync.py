@@ -11,7 +11,7 @@ from flowmaestro_core._sync.compat import Pump, settle, sleep
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core._sync.stream import Connect, EventStream, Source
 from flowmaestro_core.clock import monotonic
-from flowmaestro_core.config import check_options, positive_seconds, reconnect_options
+from flowmaestro_core.config import NO_BOUND, check_options, check_seconds, reconnect_options
 from flowmaestro_core.logs import logger
 from flowmaestro_core.pages import key_of, page_of, says_has_more
 from flowmaestro_core.request import Request, identifier, page_query, path
@@ -269,16 +269,11 @@ class Executions:
                 print(result["status"], result["outputs"])
         """
         request = _get(execution_id)
-        interval = _seconds("poll_interval", poll_interval)
-        if interval == 0:
-            raise ValueError("poll_interval must be more than 0 seconds")
+        interval = check_seconds("poll_interval", poll_interval) or NO_BOUND
         options = self._client.options
-        bounds = [
-            _seconds(name, bound)
-            for name, bound in (("timeout", timeout), ("deadline", options.deadline))
-            if bound is not None
-        ]
-        bound = min(bounds) if bounds else None
+        bound = None if timeout is None else check_seconds("timeout", timeout, zero=True)
+        if options.deadline is not None and (bound is None or options.deadline < bound):
+            bound = options.deadline
         until = None if bound is None else monotonic() + bound
         last: Optional[Execution] = None
         problem = ""
@@ -297,7 +292,7 @@ class Executions:
                 if not is_transient(error) or unreadable >= _MOST_UNREADABLE:
                     raise
                 problem = f"; the last poll failed: {error}"
-                wait = max(wait, getattr(error, "retry_after", None) or 0.0)
+                wait = max(wait, min(getattr(error, "retry_after", None) or 0.0, NO_BOUND))
                 logger.warning(
                     "polling execution %r failed (%s); polling again in %.1f s",
                     execution_id,
@@ -397,7 +392,7 @@ class Executions:
                 check=check,
                 max_retries=client.options.max_retries,
                 deadline=client.options.deadline,
-                heartbeat=None if heartbeat is None else positive_seconds("heartbeat", heartbeat),
+                heartbeat=None if heartbeat is None else check_seconds("heartbeat", heartbeat),
                 heartbeat_event={"type": "heartbeat", **identity},
             )
         )
@@ -485,14 +480,6 @@ class Executions:
 def _get(execution_id: str) -> Request:
     request_path = path("/executions/{}", identifier("execution_id", execution_id))
     return Request.get(request_path, execution_problem)
-
-
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-    if not value >= 0:
-        raise ValueError(f"{name} must be 0 seconds or more, not {value}")
-    return float(value)
 
 
 def _timed_out(

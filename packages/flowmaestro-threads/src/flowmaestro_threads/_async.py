@@ -9,7 +9,7 @@ from flowmaestro_core._async.compat import AsyncPump, Stop, sleep
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core._async.stream import AsyncEventStream, AsyncSource, Connect
 from flowmaestro_core.clock import monotonic
-from flowmaestro_core.config import positive_seconds, reconnect_options
+from flowmaestro_core.config import check_seconds, reconnect_options
 from flowmaestro_core.liveness import MAX_OUTAGE
 from flowmaestro_core.logs import logger
 from flowmaestro_core.request import (
@@ -395,7 +395,7 @@ class AsyncThreads:
                 may_just_close=True,
                 max_retries=client.options.max_retries,
                 deadline=client.options.deadline,
-                heartbeat=None if heartbeat is None else positive_seconds("heartbeat", heartbeat),
+                heartbeat=None if heartbeat is None else check_seconds("heartbeat", heartbeat),
                 heartbeat_event={"type": "heartbeat", "thread_id": thread_id},
             )
         )

@@ -129,4 +129,6 @@ def events_of_answer(
 def events_of_failure(error: FlowMaestroError, thread_id: str) -> Iterator[dict[str, Any]]:
     """Tell the failure of an agent as the events that a stream would have brought."""
     yield {"type": "message:started", "thread_id": thread_id}
-    yield {"type": "message:failed", "thread_id": thread_id, "error": error.message}
+    # Without the advice that the error may have for its caller: events are the API's data.
+    text = error.api_message or error.message
+    yield {"type": "message:failed", "thread_id": thread_id, "error": text}

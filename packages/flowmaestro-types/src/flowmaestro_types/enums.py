@@ -85,9 +85,11 @@ class ExecutionEventType(_StringEnum):
     """The ``type`` of an event of an execution stream."""
 
     CONNECTED = "connected"
+    HEARTBEAT = "heartbeat"
     EXECUTION_STARTED = "execution:started"
     EXECUTION_PROGRESS = "execution:progress"
     EXECUTION_PAUSED = "execution:paused"
+    EXECUTION_RESUMED = "execution:resumed"
     EXECUTION_COMPLETED = "execution:completed"
     EXECUTION_FAILED = "execution:failed"
     EXECUTION_CANCELLED = "execution:cancelled"
@@ -97,6 +99,7 @@ class ExecutionEventType(_StringEnum):
     NODE_RETRY = "node:retry"
     NODE_STREAM = "node:stream"
     USER_INPUT_REQUIRED = "user:input:required"
+    USER_INPUT_RESPONSE = "user:input:response"
 
 
 class ThreadEventType(_StringEnum):
@@ -106,6 +109,7 @@ class ThreadEventType(_StringEnum):
     MESSAGE_TOKEN = "message:token"
     MESSAGE_COMPLETED = "message:completed"
     MESSAGE_FAILED = "message:failed"
+    HEARTBEAT = "heartbeat"
 
 
 class WebhookEventType(_StringEnum):

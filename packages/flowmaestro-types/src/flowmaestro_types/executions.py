@@ -21,16 +21,20 @@ __all__ = [
     "ExecutionCompletedEvent",
     "ExecutionEvent",
     "ExecutionFailedEvent",
+    "ExecutionHeartbeatEvent",
     "ExecutionPausedEvent",
     "ExecutionProgressEvent",
+    "ExecutionResumedEvent",
     "ExecutionStartedEvent",
     "NodeCompletedEvent",
     "NodeFailedEvent",
     "NodeRetryEvent",
     "NodeStartedEvent",
     "NodeStreamEvent",
+    "PauseContext",
     "TerminalExecutionEvent",
     "UserInputRequiredEvent",
+    "UserInputResponseEvent",
 ]
 
 
@@ -69,10 +73,18 @@ class ConnectedEvent(_Event):
     status: NotRequired[Union[ExecutionStatus, str]]
 
 
+class ExecutionHeartbeatEvent(TypedDict):
+    """Nothing came for a while; made by the SDK, where a stream was asked for heartbeats."""
+
+    type: Literal["heartbeat"]
+    execution_id: str
+
+
 class ExecutionStartedEvent(_Event):
     """The first node is about to run."""
 
     type: Literal["execution:started"]
+    workflow_id: NotRequired[str]
     workflow_name: NotRequired[str]
     total_nodes: NotRequired[int]
 
@@ -84,6 +96,20 @@ class ExecutionProgressEvent(_Event):
     progress: float
     completed: NotRequired[int]
     total: NotRequired[int]
+    current_node: NotRequired[str]
+
+
+class PauseContext(TypedDict):
+    """What a paused execution waits for; its keys are as the API writes them."""
+
+    prompt: NotRequired[str]
+    description: NotRequired[str]
+    variableName: NotRequired[str]  # noqa: N815
+    # "text", "number", "boolean" or "json".
+    inputType: NotRequired[str]  # noqa: N815
+    placeholder: NotRequired[str]
+    validation: NotRequired[dict[str, Any]]
+    required: NotRequired[bool]
 
 
 class ExecutionPausedEvent(_Event):
@@ -91,8 +117,20 @@ class ExecutionPausedEvent(_Event):
 
     type: Literal["execution:paused"]
     node_id: NotRequired[str]
+    paused_at_node_id: NotRequired[str]
+    paused_at_node_name: NotRequired[str]
+    pause_context: NotRequired[PauseContext]
     status: NotRequired[Union[ExecutionStatus, str]]
     reason: NotRequired[str]
+
+
+class ExecutionResumedEvent(_Event):
+    """A person has answered, and the execution runs again."""
+
+    type: Literal["execution:resumed"]
+    status: NotRequired[Union[ExecutionStatus, str]]
+    variable_name: NotRequired[str]
+    response: NotRequired[Any]
 
 
 class _Ended(_Event):
@@ -113,6 +151,7 @@ class ExecutionFailedEvent(_Ended):
     """The end: it failed, and ``error`` says why."""
 
     type: Literal["execution:failed"]
+    failed_node: NotRequired[str]
     failed_node_id: NotRequired[str]
 
 
@@ -136,6 +175,8 @@ class NodeCompletedEvent(_Event):
 
     type: Literal["node:completed"]
     node_id: str
+    node_name: NotRequired[str]
+    node_type: NotRequired[str]
     output: NotRequired[Any]
     # Milliseconds.
     duration: NotRequired[float]
@@ -147,7 +188,10 @@ class NodeFailedEvent(_Event):
 
     type: Literal["node:failed"]
     node_id: str
+    node_name: NotRequired[str]
+    node_type: NotRequired[str]
     error: NotRequired[str]
+    will_retry: NotRequired[bool]
 
 
 class NodeRetryEvent(_Event):
@@ -155,7 +199,9 @@ class NodeRetryEvent(_Event):
 
     type: Literal["node:retry"]
     node_id: str
+    node_name: NotRequired[str]
     attempt: NotRequired[int]
+    max_attempts: NotRequired[int]
     # Milliseconds until the next attempt.
     next_retry_in: NotRequired[float]
     error: NotRequired[str]
@@ -167,6 +213,7 @@ class NodeStreamEvent(_Event):
     type: Literal["node:stream"]
     node_id: str
     chunk: NotRequired[Any]
+    is_complete: NotRequired[bool]
 
 
 class UserInputRequiredEvent(_Event):
@@ -179,15 +226,25 @@ class UserInputRequiredEvent(_Event):
     validation: NotRequired[Any]
 
 
+class UserInputResponseEvent(_Event):
+    """A person has answered a node."""
+
+    type: Literal["user:input:response"]
+    node_id: NotRequired[str]
+    response: NotRequired[Any]
+
+
 TerminalExecutionEvent = Union[
     ExecutionCompletedEvent, ExecutionFailedEvent, ExecutionCancelledEvent
 ]
 
 ExecutionEvent = Union[
     ConnectedEvent,
+    ExecutionHeartbeatEvent,
     ExecutionStartedEvent,
     ExecutionProgressEvent,
     ExecutionPausedEvent,
+    ExecutionResumedEvent,
     ExecutionCompletedEvent,
     ExecutionFailedEvent,
     ExecutionCancelledEvent,
@@ -197,4 +254,5 @@ ExecutionEvent = Union[
     NodeRetryEvent,
     NodeStreamEvent,
     UserInputRequiredEvent,
+    UserInputResponseEvent,
 ]

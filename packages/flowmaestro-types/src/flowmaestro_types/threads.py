@@ -23,6 +23,7 @@ __all__ = [
     "SendMessageResult",
     "Thread",
     "ThreadEvent",
+    "ThreadHeartbeatEvent",
     "ThreadMessage",
 ]
 
@@ -115,6 +116,17 @@ class MessageFailedEvent(_Event):
     error: str
 
 
+class ThreadHeartbeatEvent(TypedDict):
+    """Nothing came for a while; made by the SDK, where a stream was asked for heartbeats."""
+
+    type: Literal["heartbeat"]
+    thread_id: str
+
+
 ThreadEvent = Union[
-    MessageStartedEvent, MessageTokenEvent, MessageCompletedEvent, MessageFailedEvent
+    MessageStartedEvent,
+    MessageTokenEvent,
+    MessageCompletedEvent,
+    MessageFailedEvent,
+    ThreadHeartbeatEvent,
 ]

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
 from flowmaestro_core.codec import decode, is_object
+from flowmaestro_core.config import check_seconds
 from flowmaestro_core.errors import WebhookVerificationError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def construct_event(
         tolerance: Refuse events that are more than so many seconds old, or ahead of this
             machine's clock, against replays. The backend delivers again for some time
             after a failure, with the first time in ``created_at``: 3600 is sensible. None
-            for no bound.
+            for no bound, as for infinity.
 
     Returns:
         The event: ``id``, ``event``, ``created_at`` and ``data``; it narrows on
@@ -48,8 +49,8 @@ def construct_event(
     Raises:
         WebhookVerificationError: The delivery is not shown to be FlowMaestro's; ``code``
             is ``missing_header``, ``bad_signature``, ``too_old`` or ``not_json``.
-        TypeError: The body was parsed already.
-        ValueError: There is no secret.
+        TypeError: The body was parsed already, or a secret is no string.
+        ValueError: There is no secret, or one with white space at its beginning or end.
 
     Example:
         In any web framework::
@@ -58,6 +59,7 @@ def construct_event(
             if event["event"] == "execution.completed":
                 print(event["data"]["outputs"])
     """
+    bound = None if tolerance is None else check_seconds("tolerance", tolerance)
     raw = _bytes_of(body)
     verify_signature(raw, _header(headers, _SIGNATURE, "X-FlowMaestro-Signature"), secret)
     try:
@@ -66,8 +68,8 @@ def construct_event(
         problem = f"the body is signed but no JSON: {why}"
     else:
         if is_object(event) and isinstance(event.get("event"), str):
-            if tolerance is not None:
-                _check_age(event.get("created_at"), tolerance)
+            if bound is not None:
+                _check_age(event.get("created_at"), bound)
             return event  # type: ignore[return-value]
         problem = "the body is signed, but no event: it has no text under 'event'"
     raise WebhookVerificationError(problem, code="not_json")
@@ -88,8 +90,8 @@ def verify_signature(body: Body, signature: Optional[str], secret: Secrets) -> b
     Raises:
         WebhookVerificationError: No signature fits; ``code`` is ``missing_header`` or
             ``bad_signature``.
-        TypeError: The body was parsed already.
-        ValueError: There is no secret.
+        TypeError: The body was parsed already, or a secret is no string.
+        ValueError: There is no secret, or one with white space at its beginning or end.
 
     Example:
         Check by hand::
@@ -105,8 +107,9 @@ def verify_signature(body: Body, signature: Optional[str], secret: Secrets) -> b
             code="missing_header",
         )
     given = [
-        value.strip().lower().encode()
-        for version, _, value in (part.partition("=") for part in signature.split(","))
+        # What is no ASCII is no signature either, but must not be an error of its own.
+        value.strip().lower().encode("ascii", "replace")
+        for version, _, value in (part.partition("=") for part in _text(signature).split(","))
         if version.strip() == "v1"
     ]
     if not given:
@@ -164,25 +167,37 @@ def _header(headers: Headers, name: str, written: str) -> Optional[str]:
     value: Any = headers.get(written)
     if value is None:
         for key, candidate in headers.items():
-            text = key.decode("latin-1") if isinstance(key, bytes) else str(key)
-            text = text.lower().replace("_", "-")
+            text = _text(key).lower().replace("_", "-")
             if text == name or text == "http-" + name:
                 value = candidate
                 break
-    if isinstance(value, (list, tuple)):
-        value = ",".join(map(_text, cast("Sequence[Any]", value)))
     return None if value is None else _text(value)
 
 
-def _text(value: object) -> str:
-    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+def _text(value: Any) -> str:
+    """Give a header's value as text, from any framework; several are one with commas."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(cast("bytes", value)).decode("latin-1")
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(_text, cast("Sequence[Any]", value)))
+    try:
+        return str(value)
+    except Exception:
+        # Whatever it is, it is no header, and fits nothing.
+        return ""
 
 
 def _bytes_of(body: Any) -> bytes:
     if isinstance(body, (bytes, bytearray, memoryview)):
         return bytes(cast("bytes", body))
     if isinstance(body, str):
-        return body.encode("utf-8", "surrogateescape")
+        try:
+            return body.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            # No bytes were ever read as this text, so its signature does not fit.
+            return body.encode("utf-8", "replace")
     raise TypeError(
         f"body must be the raw bytes of the request, not {type(body).__name__}: a body that "
         "was parsed and written again has other bytes, and its signature does not fit"
@@ -197,7 +212,7 @@ def _keys_of(secret: Any) -> list[bytes]:
         secrets = cast("Any", secret)
     else:
         raise TypeError(f"secret must be a string or several, not {type(secret).__name__}")
-    keys = [one.encode() for one in secrets if isinstance(one, str) and one]
+    keys = [_key_of(one) for one in secrets if one != ""]
     if not keys:
         raise ValueError(
             "there is no secret: webhooks.create() gives it, once; keep it in the environment"
@@ -205,20 +220,35 @@ def _keys_of(secret: Any) -> list[bytes]:
     return keys
 
 
+def _key_of(secret: Any) -> bytes:
+    """Check one secret; no error shows it."""
+    if not isinstance(secret, str):
+        raise TypeError(f"each secret must be a string, not {type(secret).__name__}")
+    if secret != secret.strip():
+        raise ValueError(
+            "the secret has white space at its beginning or end, such as the end of a line: "
+            "no signature would fit"
+        )
+    try:
+        return secret.encode()
+    except UnicodeEncodeError:
+        pass
+    raise ValueError("the secret has a character in it that is no valid Unicode")
+
+
 def _check_age(created_at: object, tolerance: float) -> None:
-    if not tolerance > 0:
-        raise ValueError(f"tolerance must be more than 0 seconds, not {tolerance}")
     try:
         # Before 3.11, fromisoformat does not read the Z.
         created = datetime.fromisoformat(str(created_at).replace("Z", "+00:00"))
-    except ValueError:
+        if created.tzinfo is None:
+            created = created.replace(tzinfo=timezone.utc)
+        age = (datetime.now(timezone.utc) - created).total_seconds()
+    except (ValueError, OverflowError):
+        shown = repr(created_at)[:100]
         raise WebhookVerificationError(
-            f"the event has no readable created_at ({created_at!r}), and a tolerance was asked for",
+            f"the event has no readable created_at ({shown}), and a tolerance was asked for",
             code="too_old",
         ) from None
-    if created.tzinfo is None:
-        created = created.replace(tzinfo=timezone.utc)
-    age = (datetime.now(timezone.utc) - created).total_seconds()
     if abs(age) > tolerance:
         when = f"{age:.0f} s old" if age > 0 else f"{-age:.0f} s ahead of this machine's clock"
         raise WebhookVerificationError(

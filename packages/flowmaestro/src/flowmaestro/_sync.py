@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from flowmaestro_core import errors
 from flowmaestro_core._sync.client import CoreClient
+from flowmaestro_core.config import check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +43,8 @@ class FlowMaestroClient(CoreClient):
         max_response_bytes: Answers that are longer are cut with an error.
 
     Raises:
-        ValueError: There is no key, or an argument makes no sense.
+        ValueError: There is no key, or an argument makes no sense. For a variable of the
+            environment it is a ``ConfigurationError``, which is a ``ValueError`` as well.
         TypeError: An argument is of the wrong type.
 
     Example:
@@ -146,6 +148,10 @@ class FlowMaestroClient(CoreClient):
                 result = client.run("wf_123", {"name": "Ada"})
                 print(result["status"], result["outputs"])
         """
+        # Before anything is started, which nobody would wait for then.
+        check_seconds("poll_interval", poll_interval)
+        if timeout is not None:
+            check_seconds("timeout", timeout, zero=True)
         started = self.workflows.execute(workflow_id, inputs)
         execution_id = started["data"]["execution_id"]
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from collections.abc import Sequence
 from typing import Any, Callable, Optional, TypeVar
 
@@ -18,7 +17,7 @@ from flowmaestro import (
     RateLimit,
     RateLimitError,
 )
-from flowmaestro_core.clock import monotonic
+from flowmaestro_core.clock import monotonic, wall_clock
 
 from ..clock import clock_offset
 from ..pace import Pace
@@ -97,14 +96,14 @@ class Backend:
 
     def now(self) -> float:
         """The backend's time, in seconds since 1970."""
-        return time.time() + self._offset
+        return wall_clock() + self._offset
 
     def begin(self) -> None:
         """See that the workflow is there, and compare the clocks."""
         client = self._client.with_options(max_retries=3)
-        sent = time.time()
+        sent = wall_clock()
         answer: Any = client.workflows.get(self._settings.workflow_id)
-        received = time.time()
+        received = wall_clock()
         offset = clock_offset(answer.get("meta") or {}, sent, received)
         if offset is not None:
             self._offset, self.margin = offset, _MARGIN + received - sent

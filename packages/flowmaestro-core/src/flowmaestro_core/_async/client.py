@@ -10,6 +10,7 @@ from ..config import (
     NOT_GIVEN,
     NotGiven,
     Options,
+    Secret,
     resolve_api_key,
     resolve_base_url,
 )
@@ -54,7 +55,8 @@ class AsyncCoreClient:
         max_response_bytes: Answers that are longer are cut with an error.
 
     Raises:
-        ValueError: There is no key, or an argument makes no sense.
+        ValueError: There is no key, or an argument makes no sense. For a variable of the
+            environment it is a ``ConfigurationError``, which is a ``ValueError`` as well.
         TypeError: An argument is of the wrong type.
     """
 
@@ -70,8 +72,10 @@ class AsyncCoreClient:
         http_client: Optional[httpx.AsyncClient] = None,
         max_response_bytes: int = 100_000_000,
     ) -> None:
-        secret = resolve_api_key(api_key)
+        # An error here must not show the key in the locals of this frame.
+        secret = Secret(api_key)
         del api_key
+        secret = resolve_api_key(secret)
         options = Options().changed(
             timeout=timeout, max_retries=max_retries, headers=headers, retry_unsafe=retry_unsafe
         )
@@ -82,11 +86,14 @@ class AsyncCoreClient:
             raise ValueError(f"max_response_bytes must be 1 or more, not {max_response_bytes}")
 
         # httpx is imported with these, when the first client is made and not before.
+        from ..environment import check_environment
         from ..logs import set_up_from
         from .connections import AsyncConnections
         from .transport import AsyncTransport
 
         set_up_from()
+        if http_client is None:
+            check_environment(address)
         self._transport = AsyncTransport(
             AsyncConnections(address, secret, http_client, max_response_bytes)
         )
@@ -205,4 +212,7 @@ class AsyncCoreClient:
         await self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
+        # One whose constructor failed is shown in the traceback.
+        transport = self.__dict__.get("_transport")
+        address = "not made" if transport is None else f"base_url={transport.base_url!r}"
+        return f"{type(self).__name__}({address})"

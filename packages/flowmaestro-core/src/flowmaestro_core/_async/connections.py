@@ -16,7 +16,7 @@ from ..http import (
     check_http_client,
     client_busy,
     headers_for,
-    proxies_are_set,
+    proxy_of,
     ssl_context_for,
     too_large,
     unanswered,
@@ -168,8 +168,11 @@ class AsyncConnections:
         if self._http_client is not None:
             return AsyncOneSender(self._http_client, Limiter(_NO_BOUND), is_ours=False)
         verify = ssl_context_for(self.base_url)
-        if proxies_are_set():
-            client = httpx.AsyncClient(verify=verify, limits=CLIENT_LIMITS)
+        proxy = proxy_of(self.base_url)
+        if proxy is not None:
+            client = httpx.AsyncClient(
+                verify=verify, limits=CLIENT_LIMITS, proxy=proxy, trust_env=False
+            )
             return AsyncOneSender(client, Limiter(MAX_CALLS), is_ours=True)
         return AsyncSenders(lambda limits: httpx.AsyncHTTPTransport(verify=verify, limits=limits))
 

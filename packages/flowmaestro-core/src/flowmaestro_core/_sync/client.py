@@ -11,6 +11,7 @@ from ..config import (
     NOT_GIVEN,
     NotGiven,
     Options,
+    Secret,
     resolve_api_key,
     resolve_base_url,
 )
@@ -55,7 +56,8 @@ class CoreClient:
         max_response_bytes: Answers that are longer are cut with an error.
 
     Raises:
-        ValueError: There is no key, or an argument makes no sense.
+        ValueError: There is no key, or an argument makes no sense. For a variable of the
+            environment it is a ``ConfigurationError``, which is a ``ValueError`` as well.
         TypeError: An argument is of the wrong type.
     """
 
@@ -71,8 +73,10 @@ class CoreClient:
         http_client: Optional[httpx.Client] = None,
         max_response_bytes: int = 100_000_000,
     ) -> None:
-        secret = resolve_api_key(api_key)
+        # An error here must not show the key in the locals of this frame.
+        secret = Secret(api_key)
         del api_key
+        secret = resolve_api_key(secret)
         options = Options().changed(
             timeout=timeout, max_retries=max_retries, headers=headers, retry_unsafe=retry_unsafe
         )
@@ -83,11 +87,14 @@ class CoreClient:
             raise ValueError(f"max_response_bytes must be 1 or more, not {max_response_bytes}")
 
         # httpx is imported with these, when the first client is made and not before.
+        from ..environment import check_environment
         from ..logs import set_up_from
         from .connections import Connections
         from .transport import Transport
 
         set_up_from()
+        if http_client is None:
+            check_environment(address)
         self._transport = Transport(Connections(address, secret, http_client, max_response_bytes))
         self._options = options
         self._is_view = False
@@ -202,4 +209,7 @@ class CoreClient:
         self.close()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
+        # One whose constructor failed is shown in the traceback.
+        transport = self.__dict__.get("_transport")
+        address = "not made" if transport is None else f"base_url={transport.base_url!r}"
+        return f"{type(self).__name__}({address})"

@@ -17,7 +17,7 @@ from ..http import (
     check_http_client,
     client_busy,
     headers_for,
-    proxies_are_set,
+    proxy_of,
     ssl_context_for,
     too_large,
     unanswered,
@@ -169,8 +169,9 @@ class Connections:
         if self._http_client is not None:
             return OneSender(self._http_client, Limiter(_NO_BOUND), is_ours=False)
         verify = ssl_context_for(self.base_url)
-        if proxies_are_set():
-            client = httpx.Client(verify=verify, limits=CLIENT_LIMITS)
+        proxy = proxy_of(self.base_url)
+        if proxy is not None:
+            client = httpx.Client(verify=verify, limits=CLIENT_LIMITS, proxy=proxy, trust_env=False)
             return OneSender(client, Limiter(MAX_CALLS), is_ours=True)
         return Senders(lambda limits: httpx.HTTPTransport(verify=verify, limits=limits))
 

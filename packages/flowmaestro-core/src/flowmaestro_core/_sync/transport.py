@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 from weakref import WeakSet
 
 from .. import errors
-from ..clock import monotonic
+from ..clock import monotonic, wall_clock
 from ..config import Options, Timeouts
 from ..logs import log_request, logger
 from ..response import Answer, RateLimit, Unanswered, error_of, failure_of, read_data
@@ -125,7 +124,7 @@ class Transport:
                     self._limits = result.headers
             elif not isinstance(result, Unanswered):
                 status = 200
-            error, failure = _judge(result)
+            error, failure = _judge(result, request)
             if logger.isEnabledFor(_DEBUG):
                 log_request(
                     request.method,
@@ -180,13 +179,13 @@ def _timeouts_for(request: Request, options: Options) -> Timeouts:
     return timeouts._replace(read=max(timeouts.read, request.read_timeout))
 
 
-def _judge(result: object) -> tuple[Optional[errors.FlowMaestroError], Failure]:
+def _judge(result: object, request: Request) -> tuple[Optional[errors.FlowMaestroError], Failure]:
     """Tell success from failure; a success has no error."""
     if isinstance(result, Unanswered):
         return result.error, Failure(network=result.network, final=result.final)
     if isinstance(result, Answer) and not 200 <= result.status < 300:
-        now = time.time()
-        error = error_of(result, now)
+        now = wall_clock()
+        error = error_of(result, now, request.path)
         return error, failure_of(result, error, now)
     return None, Failure()
 
