@@ -232,11 +232,12 @@ class Copy:
         if mutant.path in self._twins:
             # Without ruff, which only makes it beautiful.
             changed[self._twins[mutant.path]] = unasync.translate(mutant.code, set())
+        before = {name: (self._folder / name).read_text(encoding="utf-8") for name in changed}
         self._write(changed)
         try:
             return self.run_tests(seconds)
         finally:
-            self._write({name: (ROOT / name).read_text(encoding="utf-8") for name in changed})
+            self._write(before)
 
     def _write(self, files: dict[str, str]) -> None:
         for name, code in files.items():

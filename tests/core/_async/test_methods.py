@@ -300,7 +300,9 @@ async def test_a_retried_cancel_that_came_too_late_is_refused(status):
             await client.executions.cancel("e")
 
 
-@pytest.mark.parametrize("call", [lambda c: c.threads.delete("t"), lambda c: c.webhooks.delete("w")])
+@pytest.mark.parametrize(
+    "call", [lambda c: c.threads.delete("t"), lambda c: c.webhooks.delete("w")]
+)
 async def test_a_retried_deletion_that_is_refused_is_an_error(call):
     async with scripted(error(502), error(403)) as client:
         with pytest.raises(errors.AuthorizationError):
@@ -362,7 +364,7 @@ async def test_an_iterator_refuses_its_arguments_before_the_loop(name, page):
         with pytest.raises(ValueError, match="must be 1 or more, not 0"):
             ITERATORS[name](client, **page)
         with pytest.raises(TypeError, match="must be a whole number"):
-            ITERATORS[name](client, **{argument: "1" for argument in page})
+            ITERATORS[name](client, **dict.fromkeys(page, "1"))
 
 
 async def test_an_iterator_refuses_filters_and_ids_before_the_loop():

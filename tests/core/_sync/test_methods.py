@@ -363,7 +363,7 @@ def test_an_iterator_refuses_its_arguments_before_the_loop(name, page):
         with pytest.raises(ValueError, match="must be 1 or more, not 0"):
             ITERATORS[name](client, **page)
         with pytest.raises(TypeError, match="must be a whole number"):
-            ITERATORS[name](client, **{argument: "1" for argument in page})
+            ITERATORS[name](client, **dict.fromkeys(page, "1"))
 
 
 def test_an_iterator_refuses_filters_and_ids_before_the_loop():
