@@ -320,8 +320,12 @@ def main(arguments: argparse.Namespace) -> int:
         patience = PATIENCE * (time.monotonic() - began) + 60
         with ThreadPoolExecutor(arguments.workers) as workers:
             left = [mutant for mutant in sample if mutant.diff not in tried]
-            for done in [workers.submit(try_out, mutant) for mutant in left]:
-                done.result()
+            try:
+                for done in [workers.submit(try_out, mutant) for mutant in left]:
+                    done.result()
+            finally:
+                # After Ctrl-C, only what is being tried comes to its end.
+                workers.shutdown(cancel_futures=True)
 
     for result in sorted(results):
         if result.outcome == "unnoticed":
