@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 
 import httpx
 import pytest
@@ -17,13 +16,19 @@ from flowmaestro_core._sync import transport as transport_module
 from flowmaestro_core.config import Options, Timeouts
 from flowmaestro_core.request import Request
 from tests.conftest import KEY
-from tests.core.mock import Script, data, error, events, frame
+from tests.core.mock import Chunks, Script, data, error, events, frame
 from tests.raw import raw_server, response
+from tests.threads import all_ended, threads_started_by
 
 GET = Request.get("/workflows")
 POST = Request.post("/workflows/wf/execute", {}, repeatable=False, check="look first")
 URL = "http://127.0.0.1:1"
 DONE = frame("execution:completed", execution_id="e")
+
+# When a body cannot be unpacked, httpx drops a generator that trio complains of.
+HTTPX_LEAVES_A_GENERATOR = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -266,22 +271,101 @@ def test_our_own_connections_are_bounded_by_their_idle_time_and_not_in_number(mo
     assert settings["limits"].max_keepalive_connections > 0
 
 
-def test_the_thread_that_keeps_a_deadline_keeps_no_process_alive():
-    others = []
+def test_no_thread_keeps_a_process_alive():
+    def answer(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n" + b'{"da')
+        # Where a thread keeps the deadline, it is there as long as the response is not.
+        seen.wait(0.2)
+        connection.sendall(b'ta": 1}')
 
-    def drip(connection):
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n")
-        for byte in (b'{"da', b'ta": 1}'):
-            # When the second part comes, the deadline is being kept.
-            time.sleep(0.05)
-            others.extend(thread for thread in threading.enumerate() if not thread.daemon)
-            connection.sendall(byte)
-
-    with raw_server(drip) as url:
-        before = {thread for thread in threading.enumerate() if not thread.daemon}
+    seen = threading.Event()
+    with threads_started_by("flowmaestro_core") as threads, raw_server(answer) as url:
         with CoreClient(KEY, url) as client:
             assert client.with_options(deadline=60).call(GET) == {"data": 1}
-    assert set(others) <= before
+    assert [thread for thread in threads if not thread.daemon] == []
+    assert all_ended(threads)
+
+
+def places_are_kept(monkeypatch, answer, use, times=12):
+    """Use a client more often than a pool has places, and count the pools that it made."""
+    made = []
+
+    class Recorded(httpx.HTTPTransport):
+        def __init__(self, **settings):
+            made.append(self)
+            super().__init__(**settings)
+
+    monkeypatch.setattr(httpx, "HTTPTransport", Recorded)
+    monkeypatch.setattr("flowmaestro_core._sync.connections.proxies_are_set", lambda: False)
+    with raw_server(answer) as url:
+        with FlowMaestroClient(KEY, url, max_retries=0, max_response_bytes=50) as client:
+            for _ in range(times):
+                with contextlib.suppress(errors.FlowMaestroError):
+                    use(client)
+    return len(made) == 1
+
+
+BAD_ANSWERS = {
+    "closed": b"",
+    "no HTTP": b"hello\r\n\r\n",
+    "not found": response(b"{}", status="404 Not Found"),
+    "too long": response(b"x" * 99),
+    "cut": response(b'{"data": 1}')[:-3],
+    "bad gzip": response(b"junk", "Content-Encoding: gzip"),
+    "no stream": response(b'{"data": {}}'),
+}
+
+
+@HTTPX_LEAVES_A_GENERATOR
+@pytest.mark.parametrize("kind", BAD_ANSWERS)
+def test_a_call_or_stream_that_fails_gives_its_place_back(monkeypatch, kind):
+    # After so many lost places, no call would have its turn any more.
+    times = 110 if kind == "not found" else 12
+
+    def call(client):
+        client.workflows.get("w")
+
+    def stream(client):
+        for _ in client.executions.stream("e"):
+            pass
+
+    def send(connection):
+        connection.sendall(BAD_ANSWERS[kind])
+
+    for use in (call, stream):
+        assert places_are_kept(monkeypatch, send, use, times)
+
+
+def test_a_stream_that_is_left_gives_its_place_back(monkeypatch):
+    def answer(connection):
+        connection.sendall(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+            + frame("connected").encode()
+        )
+        connection.recv(1)
+
+    def leave(client):
+        with client.executions.stream("e") as stream:
+            for _ in stream:
+                break
+
+    assert places_are_kept(monkeypatch, answer, leave)
+
+
+@HTTPX_LEAVES_A_GENERATOR
+def test_a_response_that_cannot_be_unpacked_is_asked_for_again(pauses):
+    """Also with a deadline, which has nothing to do with it."""
+    corrupt = httpx.Response(
+        200, headers={"content-encoding": "gzip"}, stream=Chunks(b"junk that is no gzip")
+    )
+    with scripted(corrupt, data(1)) as client:
+        assert (client.with_options(deadline=60).call(GET))["data"] == 1
+    assert len(pauses) == 1
+    with scripted(corrupt) as client:
+        with pytest.raises(errors.ServerError) as caught:
+            client.with_options(deadline=60).call(POST)
+    assert caught.value.code == "invalid_response"
+    assert caught.value.outcome_unknown is True
 
 
 # Streams
