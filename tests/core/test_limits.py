@@ -9,15 +9,16 @@ import httpx
 import pytest
 
 from flowmaestro import AsyncFlowMaestroClient, FlowMaestroClient
-from flowmaestro_core import AsyncCoreClient, CoreClient, errors, http
+from flowmaestro_core import AsyncCoreClient, CoreClient, errors, events, http
 from flowmaestro_core._async import compat as async_compat
 from flowmaestro_core._sync import compat as sync_compat
 from flowmaestro_core.config import Options, Timeouts
+from flowmaestro_core.events import event_of
 from flowmaestro_core.request import Request
 from flowmaestro_core.retries import RetryPolicy
-from flowmaestro_core.sse import EventDecoder, EventTooLarge
+from flowmaestro_core.sse import EventDecoder, EventTooLarge, Frame
 from tests.conftest import KEY
-from tests.core.mock import Script
+from tests.core.mock import Script, data
 
 LIMIT = 10_000_000
 
@@ -155,3 +156,26 @@ async def test_who_waits_for_a_place_gets_the_next_one():
         assert entered == []
         limiter.leave()
     assert entered == [True]
+
+
+@pytest.mark.anyio
+async def test_a_callback_of_the_asynchronous_client_may_be_a_coroutine_function():
+    heard = []
+
+    async def on_update(execution):
+        await anyio.lowlevel.checkpoint()
+        heard.append(execution["status"])
+
+    script = Script(data({"id": "e", "status": "completed"}))
+    async with httpx.AsyncClient(transport=script) as http_client:
+        client = AsyncFlowMaestroClient(KEY, http_client=http_client)
+        await client.executions.wait_for_completion("e", on_update=on_update)
+    assert heard == ["completed"]
+
+
+def test_a_server_that_invents_keys_does_not_fill_the_memory():
+    for number in range(3_000):
+        name = f"inventedKey{number}"
+        event = event_of(Frame("a", b'{"%s": 1}' % name.encode()), {})
+        assert event == {"type": "a", f"invented_key{number}": 1}
+    assert len(events._KEYS) <= 1_000

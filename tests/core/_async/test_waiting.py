@@ -11,6 +11,7 @@ from flowmaestro import AsyncFlowMaestroClient
 from flowmaestro_core import errors
 from flowmaestro_executions import _async as executions_module
 from flowmaestro_threads import _async as threads_module
+from flowmaestro_webhooks import _async as webhooks_module
 from tests.conftest import KEY
 from tests.core.mock import Script, data, error
 
@@ -360,3 +361,10 @@ async def test_run_hands_its_arguments_to_the_wait(clock):
     async with scripted(started, execution("running")) as client:
         with pytest.raises(errors.TimeoutError, match=" 4 s"):
             await client.run("w", timeout=4)
+
+
+async def test_a_test_delivery_is_measured_where_the_api_does_not_say_how_long_it_took(monkeypatch):
+    moments = iter([5.0, 5.1234])
+    monkeypatch.setattr(webhooks_module, "monotonic", lambda: next(moments))
+    async with scripted(data({"success": True})) as client:
+        assert (await client.webhooks.test("w"))["data"]["response_time_ms"] == 123

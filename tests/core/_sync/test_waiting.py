@@ -12,6 +12,7 @@ from flowmaestro import FlowMaestroClient
 from flowmaestro_core import errors
 from flowmaestro_executions import _sync as executions_module
 from flowmaestro_threads import _sync as threads_module
+from flowmaestro_webhooks import _sync as webhooks_module
 from tests.conftest import KEY
 from tests.core.mock import Script, data, error
 
@@ -357,3 +358,10 @@ def test_run_hands_its_arguments_to_the_wait(clock):
     with scripted(started, execution("running")) as client:
         with pytest.raises(errors.TimeoutError, match=" 4 s"):
             client.run("w", timeout=4)
+
+
+def test_a_test_delivery_is_measured_where_the_api_does_not_say_how_long_it_took(monkeypatch):
+    moments = iter([5.0, 5.1234])
+    monkeypatch.setattr(webhooks_module, "monotonic", lambda: next(moments))
+    with scripted(data({"success": True})) as client:
+        assert (client.webhooks.test("w"))["data"]["response_time_ms"] == 123
