@@ -4,7 +4,8 @@
 
 Copies the repository, changes one line of a copy at a time (a comparison, a number, an argument,
 a call that is left out), writes the synchronous twin of a changed file anew, and runs the tests
-until one fails. A change that no test notices is printed as a diff; a hang counts as noticed.
+until one fails: first those that run the line, and all others only where these notice nothing.
+A change that no test notices is printed as a diff; a hang counts as noticed.
 
 The lines are chosen by chance, and the same ones again with the same seed. What was tried is
 kept in ``.mutants/``: a run that was stopped goes on where it was, and a change whose diff is
@@ -34,6 +35,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
+import coverage
 import libcst as cst
 import unasync
 from libcst.metadata import MetadataWrapper, PositionProvider
@@ -48,8 +50,14 @@ RESOURCES = ("agents", "executions", "knowledge-bases", "threads", "triggers", "
 PATHS = [f"packages/flowmaestro-{name}" for name in ("core", *RESOURCES, "workflows")]
 # The folders whose tests see core and resources, those that notice most in least time first.
 TESTS = ("core", "wire", "webhooks", "properties", "contract", "promises")
-PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-n", "2", "--maxschedchunk", "1"]
-PYTEST += ["-m", "not install and not slow and not long"]
+PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not install and not slow and not long"]
+PARALLEL = ["-n", "2", "--maxschedchunk", "1"]
+# Notes for each line which tests run it.
+MEASURE = ["--cov", "--cov-context=test", "--cov-report="]
+# So many tests are run sooner than the processes of a parallel run have started.
+FEW = 50
+# Exit codes of pytest that say nothing of the code, where single tests are asked for.
+PASSED, NOT_FOUND, NONE_RUN = 0, 4, 5
 # How often as long as the unchanged code the tests of a change may take before it is a hang.
 PATIENCE = 5
 
@@ -225,9 +233,11 @@ class Copy:
         }
         packages = sorted(str(one) for one in folder.glob("packages/*/src"))
         self._environment = {**os.environ, "PYTHONPATH": os.pathsep.join(packages)}
+        # The only one of coverage's ways that knows which test runs a line.
+        self._environment["COVERAGE_CORE"] = "ctrace"
 
-    def try_out(self, mutant: Mutant, seconds: float) -> str:
-        """Change a file and its twin, run the tests, and change them back."""
+    def try_out(self, mutant: Mutant, tests: list[str], seconds: float) -> str:
+        """Change a file and its twin, run some tests, then all, and change them back."""
         changed = {mutant.path: mutant.code}
         if mutant.path in self._twins:
             # Without ruff, which only makes it beautiful.
@@ -235,9 +245,32 @@ class Copy:
         before = {name: (self._folder / name).read_text(encoding="utf-8") for name in changed}
         self._write(changed)
         try:
-            return self.run_tests(seconds)
+            code: Optional[int] = PASSED
+            if tests:
+                chosen = self._folder / "chosen.txt"
+                chosen.write_text("\n".join(tests), encoding="utf-8")
+                parallel = PARALLEL if len(tests) > FEW else []
+                code = self._run_tests([*parallel, f"@{chosen}"], seconds)
+            if code in (PASSED, NOT_FOUND, NONE_RUN):
+                code = self._run_all_tests(seconds)
+            return "hang" if code is None else "noticed" if code else "unnoticed"
         finally:
             self._write(before)
+
+    def measure(self) -> Optional[dict[str, dict[int, list[str]]]]:
+        """Give the tests that run each line of each file, or None if the tests fail."""
+        if self._run_all_tests(None, *MEASURE) != PASSED:
+            return None
+        data = coverage.CoverageData(str(self._folder / ".coverage"))
+        data.read()
+        return {
+            Path(file).relative_to(self._folder).as_posix(): {
+                # A context is "tests/core/test_sse.py::test_ids|run"; that of an import is "".
+                line: sorted({context.rpartition("|")[0] for context in contexts if context})
+                for line, contexts in data.contexts_by_lineno(file).items()
+            }
+            for file in data.measured_files()
+        }
 
     def _write(self, files: dict[str, str]) -> None:
         for name, code in files.items():
@@ -247,10 +280,13 @@ class Copy:
             for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
                 compiled.unlink()
 
-    def run_tests(self, seconds: Optional[float]) -> str:
-        """Give ``unnoticed``, ``noticed`` or ``hang``."""
+    def _run_all_tests(self, seconds: Optional[float], *more: str) -> Optional[int]:
         folders = [f"tests/{name}" for name in TESTS if (self._folder / "tests" / name).exists()]
-        command = [sys.executable, "-m", "pytest", *PYTEST, *folders]
+        return self._run_tests([*PARALLEL, *more, *folders], seconds)
+
+    def _run_tests(self, arguments: list[str], seconds: Optional[float]) -> Optional[int]:
+        """Give pytest's exit code, or None where it did not end in time."""
+        command = [sys.executable, "-m", "pytest", *PYTEST, *arguments]
         with open(self._folder / "pytest.log", "wb") as log:
             tests = subprocess.Popen(
                 command,
@@ -261,9 +297,9 @@ class Copy:
                 start_new_session=True,
             )
             try:
-                return "noticed" if tests.wait(seconds) else "unnoticed"
+                return tests.wait(seconds)
             except subprocess.TimeoutExpired:
-                return "hang"
+                return None
             finally:
                 # Also what the tests have left behind.
                 with suppress(ProcessLookupError):
@@ -297,10 +333,12 @@ def main(arguments: argparse.Namespace) -> int:
     writing = threading.Lock()
 
     def try_out(mutant: Mutant) -> None:
+        assert run_by is not None
         copy = copies.get()
         began = time.monotonic()
         try:
-            outcome = copy.try_out(mutant, patience)
+            tests = run_by.get(mutant.path, {}).get(mutant.line, [])
+            outcome = copy.try_out(mutant, tests, patience)
         finally:
             copies.put(copy)
         result = Result(*mutant[:2], mutant.diff, outcome, round(time.monotonic() - began, 1))
@@ -314,7 +352,8 @@ def main(arguments: argparse.Namespace) -> int:
         for number in range(arguments.workers):
             copies.put(first := Copy(Path(scratch, str(number))))
         began = time.monotonic()
-        if first.run_tests(None) != "unnoticed":
+        run_by = first.measure()
+        if run_by is None:
             print(first.log, "the tests fail as they are", sep="\n")
             return 2
         patience = PATIENCE * (time.monotonic() - began) + 60
