@@ -10,6 +10,13 @@ import httpx
 import pytest
 
 from flowmaestro import FlowMaestroClient
+from flowmaestro.types import (
+    DeliveryStatus,
+    ExecutionStatus,
+    MessageStatus,
+    ThreadStatus,
+    WebhookEventType,
+)
 from flowmaestro_core import errors
 from flowmaestro_core._sync import transport as transport_module
 from tests.conftest import KEY
@@ -385,6 +392,97 @@ def test_the_status_is_filtered_by_the_api_or_here_but_never_by_both():
         assert [execution["id"] for execution in found] == ["2"]
         assert "status" not in client.script.requests[0].url.params
         assert client.script.requests[0].url.params["workflow_id"] == "w"
+
+
+# Every response with a text that is documented as an enum: the call, the wire, what it becomes.
+ENUMS = {
+    "executions.list": (lambda c: c.executions.list(), [{"status": "failed"}], ExecutionStatus),
+    "executions.get": (lambda c: c.executions.get("e"), {"status": "failed"}, ExecutionStatus),
+    "executions.cancel": (
+        lambda c: c.executions.cancel("e"),
+        {"status": "cancelled"},
+        ExecutionStatus,
+    ),
+    "workflows.execute": (
+        lambda c: c.workflows.execute("w"),
+        {"status": "pending"},
+        ExecutionStatus,
+    ),
+    "triggers.execute": (lambda c: c.triggers.execute("t"), {"status": "pending"}, ExecutionStatus),
+    "agents.create_thread": (
+        lambda c: c.agents.create_thread("a"),
+        {"status": "active"},
+        ThreadStatus,
+    ),
+    "threads.get": (lambda c: c.threads.get("t"), {"status": "archived"}, ThreadStatus),
+    "threads.send_message": (
+        lambda c: c.threads.send_message("t", "Hi"),
+        {"status": "completed", "message": None},
+        MessageStatus,
+    ),
+    "webhooks.list": (lambda c: c.webhooks.list(), [{"events": EVENTS}], WebhookEventType),
+    "webhooks.get": (lambda c: c.webhooks.get("w"), {"events": EVENTS}, WebhookEventType),
+    "webhooks.create": (
+        lambda c: c.webhooks.create(name="n", url="u", events=EVENTS),
+        {"events": EVENTS},
+        WebhookEventType,
+    ),
+    "webhooks.update": (
+        lambda c: c.webhooks.update("w", name="n"),
+        {"events": EVENTS},
+        WebhookEventType,
+    ),
+    "webhooks.deliveries": (
+        lambda c: c.webhooks.deliveries("w"),
+        [{"status": "retrying"}],
+        DeliveryStatus,
+    ),
+    "event_type": (
+        lambda c: c.webhooks.deliveries("w"),
+        [{"event_type": "execution.failed"}],
+        WebhookEventType,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENUMS)
+def test_texts_that_are_documented_as_enums_are_enum_members(name):
+    call, wire, enum = ENUMS[name]
+    with scripted(data(wire)) as client:
+        got = (call(client))["data"]
+    item, sent = (got[0], wire[0]) if isinstance(wire, list) else (got, wire)
+    for key in ("status", "event_type"):
+        if key in sent:
+            assert type(item[key]) is enum
+            assert item[key] == sent[key]
+    if "events" in sent:
+        assert [type(event) for event in item["events"]] == [enum]
+        assert item["events"] == EVENTS
+
+
+@pytest.mark.parametrize("name", ["workflows", "agents", "triggers", "knowledge_bases", "webhooks"])
+def test_a_page_knows_which_one_it_is(name):
+    """Where the API does not say, the page is the one that was asked for."""
+    with scripted(data([{"id": "1"}, {"id": "2"}])) as client:
+        page = getattr(client, name).list(page=3, per_page=2)
+        first = getattr(client, name).list()
+    assert (page["pagination"]["page"], page["pagination"]["per_page"]) == (3, 2)
+    assert (first["pagination"]["page"], first["pagination"]["per_page"]) == (1, 20)
+    assert [item["id"] for item in page["data"]] == ["1", "2"]
+    assert page["meta"] == {"request_id": "r"}
+
+
+def test_a_page_of_executions_and_of_deliveries_knows_it_too():
+    with scripted(data([{"id": "1"}, {"id": "2"}])) as client:
+        for page in (
+            client.executions.list(page=3, per_page=2),
+            client.webhooks.deliveries("w", page=3, per_page=2),
+        ):
+            assert (page["pagination"]["page"], page["pagination"]["per_page"]) == (3, 2)
+        # All messages come at once: the second page of one is the second message.
+        page = client.threads.list_messages("t", page=2, per_page=1)
+        assert [item["id"] for item in page["data"]] == ["2"]
+        assert page["pagination"]["total_count"] == 2
 
 
 # Every id that a path carries, with its name in the message.
