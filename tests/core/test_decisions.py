@@ -396,6 +396,26 @@ def test_one_blank_behind_the_colon_belongs_to_the_field():
         assert (frame.event, frame.id, frame.data) == (" a", " 1", b" b")
 
 
+PENDING = [b"data: x\n", b"data\n", b"event: q\n", b"id: 5\n", b": c\n", b"retry: 1\n", b"\n", b"x"]
+USUAL = b"event: a\ndata: y\n\n"
+
+
+@pytest.mark.parametrize("before", [*PENDING, b"".join(PENDING[:4]), b"id: 5\n\n"])
+def test_a_usual_event_behind_the_beginning_of_another_is_read_as_one_stream(before):
+    """Usual events are decoded all at once, and only where nothing else is under way."""
+    for more in (b"", USUAL, b"event: b\nda", b": c\n"):
+        whole = EventDecoder()
+        expected = whole.feed(before + USUAL + more) + whole.feed(b"\n\n")
+        cut = EventDecoder()
+        frames = cut.feed(before) + cut.feed(USUAL + more) + cut.feed(b"\n\n")
+        # Line by line, nothing is decoded at once.
+        slow = EventDecoder()
+        lines = (before + USUAL + more).splitlines(keepends=True)
+        one_by_one = [frame for line in [*lines, b"\n\n"] for frame in slow.feed(line)]
+        assert expected == frames == one_by_one
+        assert whole.last_event_id == cut.last_event_id == slow.last_event_id
+
+
 # Failures of the network
 
 
