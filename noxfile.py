@@ -164,6 +164,13 @@ def bench_batch(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.batch", *session.posargs)
 
 
+@nox.session(python=NEWEST)
+def mutants(session: nox.Session) -> None:
+    """Change core and resources at random, and count what the tests notice (half an hour)."""
+    sync(session, "mutants", "webhooks")
+    session.run("python", "tools/mutants.py", *session.posargs)
+
+
 @nox.session(name="sync", python=NEWEST)
 def generate(session: nox.Session) -> None:
     """Write the synchronous half anew."""

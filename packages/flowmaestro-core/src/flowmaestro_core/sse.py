@@ -83,8 +83,11 @@ class EventDecoder:
                 self._grow(len(chunk))
             return frames
         if self._pieces:
+            # They counted while their line had no end; from here on the line counts.
+            self._size += len(chunk)
             self._pieces.append(chunk)
             chunk = b"".join(self._pieces)
+            self._size -= len(chunk)
         if b"\r" in chunk:
             lines = _LINE_END.split(chunk)
             self._skip_newline = chunk.endswith(b"\r")

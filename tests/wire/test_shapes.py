@@ -1,0 +1,309 @@
+"""What the API leaves out, says in other words, or may say one day becomes what is documented."""
+
+from __future__ import annotations
+
+import pytest
+
+from flowmaestro.types import (
+    DeliveryStatus,
+    ExecutionStatus,
+    MessageStatus,
+    WebhookEventType,
+)
+from flowmaestro_core.errors import FlowMaestroError, ServerError, ValidationError
+from flowmaestro_core.sse import Frame
+from flowmaestro_executions import wire as executions
+from flowmaestro_knowledge_bases import wire as knowledge_bases
+from flowmaestro_threads import wire as threads
+from flowmaestro_webhooks import wire as webhooks
+
+IDENTITY = {"execution_id": "e"}
+
+
+def execution_event(name, data):
+    return executions.execution_event_of(IDENTITY, Frame(name, data))
+
+
+# Executions
+
+
+def test_an_execution_has_every_documented_key_and_keeps_what_it_has():
+    assert executions.execution_of({"id": "e", "status": "running"}) == {
+        "id": "e",
+        "status": ExecutionStatus.RUNNING,
+        "inputs": {},
+        "outputs": None,
+        "error": None,
+        "started_at": None,
+        "completed_at": None,
+    }
+    full = {
+        "status": "failed",
+        "inputs": {"a": 1},
+        "outputs": {"b": 2},
+        "error": "why",
+        "started_at": "then",
+        "completed_at": "now",
+    }
+    assert executions.execution_of(dict(full)) == full
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+def test_a_terminal_event_has_status_outputs_and_error(status):
+    kind = f"execution:{status}"
+    event = execution_event(kind, b"{}")
+    assert event == {
+        "type": kind,
+        "execution_id": "e",
+        "status": ExecutionStatus(status),
+        "outputs": None,
+        "error": None,
+    }
+    assert type(event["status"]) is ExecutionStatus
+    assert executions.is_terminal(event) is True
+    event = execution_event(kind, b'{"status": "failed", "outputs": 1, "error": "x", "at": 2}')
+    assert (event["status"], event["outputs"], event["error"], event["at"]) == ("failed", 1, "x", 2)
+
+
+@pytest.mark.parametrize("kind", ["connected", "node:failed", "execution:paused", "x", "message"])
+def test_no_other_event_is_terminal_or_gets_keys(kind):
+    event = execution_event(kind, b"{}")
+    assert event == {"type": kind, "execution_id": "e"}
+    assert executions.is_terminal(event) is False
+
+
+def test_the_status_in_any_event_is_an_enum_member():
+    event = execution_event("connected", b'{"status": "running"}')
+    assert event["status"] is ExecutionStatus.RUNNING
+
+
+def test_the_id_in_an_event_wins_over_that_of_the_stream():
+    assert execution_event("connected", b'{"executionId": "other"}')["execution_id"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("data", "progress"),
+    [
+        (b'{"progress": 40, "percentage": 50}', 40),
+        (b'{"percentage": 50}', 50),
+        (b'{"percentage": 0, "completed": 1, "total": 2}', 0),
+        (b'{"completed": 1, "total": 4}', 25),
+        (b'{"completed": 4, "total": 4}', 100),
+        (b'{"completed": 0, "total": 4}', 0),
+        (b'{"completed": 1, "total": 0}', 0),
+        (b'{"completed": 1}', 0),
+        (b'{"total": 4}', 0),
+        (b'{"completed": "1", "total": "4"}', 0),
+        (b"{}", 0),
+    ],
+)
+def test_progress_is_a_number_from_0_to_100_however_it_is_told(data, progress):
+    event = execution_event("execution:progress", data)
+    assert event["progress"] == progress
+    # Only `progress` is documented.
+    assert "percentage" not in event or b'"progress"' in data
+
+
+@pytest.mark.parametrize("status", ["pending", "running", "paused", "new"])
+def test_an_execution_that_goes_on_has_no_last_event(status):
+    assert executions.terminal_event_of(executions.execution_of({"status": status})) is None
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+def test_the_last_event_of_an_execution_has_what_the_execution_has(status):
+    execution = {"id": "e", "status": status, "outputs": 1, "error": "x", "completed_at": "now"}
+    assert executions.terminal_event_of(execution) == {
+        "type": f"execution:{status}",
+        "execution_id": "e",
+        "status": status,
+        "outputs": 1,
+        "error": "x",
+        "completed_at": "now",
+    }
+
+
+def test_only_a_refusal_that_names_the_same_end_says_that_a_cancel_was_done():
+    message = "Cannot cancel execution. Current status: cancelled"
+    done = executions.cancelled_before("e", ValidationError(message, status_code=400))
+    assert done == {"data": {"id": "e", "status": "cancelled", "message": message}}
+    for refusal in (
+        ValidationError("Current status: completed", status_code=400),
+        FlowMaestroError(message, status_code=409),
+        FlowMaestroError(message, status_code=401),
+        ValidationError(message + " no more", status_code=400),
+    ):
+        assert executions.cancelled_before("e", refusal) is None
+
+
+@pytest.mark.parametrize(("count", "has_more"), [(0, False), (1, False), (2, True), (3, True)])
+def test_a_full_page_may_have_a_next_one_and_another_is_left_as_it_is(count, has_more):
+    pagination = {"per_page": 2, "has_more": False}
+    page = executions.with_more_if_full({"data": [0] * count, "pagination": pagination})
+    assert page["pagination"]["has_more"] is has_more
+
+
+# Threads
+
+
+def test_messages_of_each_shape_are_a_page():
+    for data in ({"messages": [1, 2, 3]}, [1, 2, 3]):
+        page = threads.messages_page({"data": data}, 2, 2)
+        assert page["data"] == [3]
+        assert page["pagination"]["total_count"] == 3
+    for data in ({"messages": None}, {}, None):
+        assert threads.messages_page({"data": data}, None, None)["data"] == []
+    documented = {"data": [1], "pagination": {"page": 3, "has_more": True}}
+    assert threads.messages_page(documented, 3, 1)["pagination"]["has_more"] is True
+    assert threads.messages_page(documented, 3, 1)["data"] == [1]
+
+
+def test_what_sending_gives_has_every_documented_key():
+    sent = threads.sent_result_of({"data": {}}, "t")["data"]
+    assert sent == {"thread_id": "t", "status": None, "message": None}
+    full = {"thread_id": "other", "status": "completed", "message": {"content": "Hi"}}
+    sent = threads.sent_result_of({"data": dict(full)}, "t")["data"]
+    assert sent == full
+    assert sent["status"] is MessageStatus.COMPLETED
+
+
+def test_a_message_that_was_only_taken_is_told_from_one_without_a_reply():
+    assert threads.is_only_taken({"data": {"message_id": "m"}}) is True
+    for data in ({"message_id": "m", "message": None}, {"message_id": ""}, {}, [], None):
+        assert threads.is_only_taken({"data": data}) is False
+
+
+def message(message_id, role):
+    return {"id": message_id, "role": role, "content": f"from {message_id}"}
+
+
+def test_the_reply_to_a_message_is_the_first_one_behind_it():
+    messages = [
+        message("1", "user"),
+        message("2", "assistant"),
+        message("3", "user"),
+        message("4", "tool"),
+        message("5", "assistant"),
+        message("6", "assistant"),
+    ]
+    assert threads.answer_among(messages, "3") == {"role": "assistant", "content": "from 5"}
+    assert threads.answer_among(messages, "1") == {"role": "assistant", "content": "from 2"}
+    # The message itself, where its id is that of the reply.
+    assert threads.answer_among(messages, "5") == {"role": "assistant", "content": "from 5"}
+    assert threads.answer_among(messages, "6") == {"role": "assistant", "content": "from 6"}
+    assert threads.answer_among(messages, "9") is None
+    assert threads.answer_among(messages[:4], "3") is None
+    assert threads.answer_among([], "1") is None
+
+
+def test_a_token_is_where_it_is_documented():
+    for data, token in (
+        (b'{"token": "a"}', "a"),
+        (b'{"content": "a"}', "a"),
+        (b'{"token": "a", "content": "b"}', "a"),
+        (b"{}", ""),
+    ):
+        event = threads.thread_event_of(Frame("message:token", data), "t")
+        assert (event["token"], event["thread_id"]) == (token, "t")
+    assert "token" not in threads.thread_event_of(Frame("message:completed", b"{}"), "t")
+
+
+def test_a_reply_ends_with_its_completion_or_its_failure():
+    kinds = ["message:completed", "message:failed", "message:token", "message:started", "connected"]
+    assert [threads.is_end({"type": kind}) for kind in kinds] == [True, True, False, False, False]
+
+
+def test_a_whole_reply_is_told_as_the_events_of_a_stream():
+    ids = {"thread_id": "t", "message_id": "m"}
+    events = list(threads.events_of_answer({"content": "Hi"}, "t", message_id="m", execution_id=""))
+    assert events == [
+        {"type": "message:started", **ids},
+        {"type": "message:token", **ids, "token": "Hi"},
+        {"type": "message:completed", **ids, "content": "Hi"},
+    ]
+    for empty in ({"content": ""}, {"content": None}, {}):
+        events = list(threads.events_of_answer(empty, "t"))
+        assert [event["type"] for event in events] == ["message:started", "message:completed"]
+        assert events[-1] == {"type": "message:completed", "thread_id": "t", "content": ""}
+
+
+def test_a_failed_reply_is_told_as_the_events_of_a_stream():
+    started, failed = threads.events_of_failure(ServerError("LLM failed"), "t")
+    assert started == {"type": "message:started", "thread_id": "t"}
+    assert failed == {"type": "message:failed", "thread_id": "t", "error": "LLM failed"}
+
+
+# Knowledge bases
+
+
+def test_results_have_the_documented_names():
+    found = {"score": 0.5, "id": "c", "content": "text"}
+    expected = {"similarity": 0.5, "chunk_id": "c", "content": "text", "metadata": {}}
+    for data in ([found], {"results": [found]}, {"results": [found], "query": "q"}):
+        response = knowledge_bases.query_result_of({"data": data, "meta": 1}, "q")
+        assert response["meta"] == 1
+        assert response["data"]["query"] == "q"
+        (result,) = response["data"]["results"]
+        assert expected.items() <= result.items()
+
+
+def test_results_in_the_documented_names_are_left_as_they_are():
+    found = {"similarity": 0.5, "chunk_id": "c", "metadata": {"page": 1}}
+    response = knowledge_bases.query_result_of({"data": {"results": [found]}}, "q")
+    assert response["data"]["results"] == [found]
+    both = {"similarity": 0.5, "score": 0.1, "chunk_id": "c", "id": "x"}
+    (result,) = knowledge_bases.query_result_of({"data": [both]}, "q")["data"]["results"]
+    assert (result["similarity"], result["chunk_id"]) == (0.5, "c")
+
+
+def test_a_search_that_finds_nothing_has_no_results():
+    for data in ([], {}, {"results": None}, {"results": []}):
+        found = knowledge_bases.query_result_of({"data": data}, "q")["data"]
+        assert found == {"query": "q", "results": []}
+    # The API's own words for the query win.
+    assert knowledge_bases.query_result_of({"data": {"query": "Q"}}, "q")["data"]["query"] == "Q"
+
+
+# Webhooks
+
+
+def test_the_events_of_a_webhook_are_enum_members_where_they_are_known():
+    for member in WebhookEventType:
+        (event,) = webhooks.webhook_of({"events": [member.value]})["events"]
+        assert event is member
+    assert webhooks.webhook_of({"events": ["new.event"]})["events"] == ["new.event"]
+    for odd in ({}, {"events": None}, None, []):
+        assert webhooks.webhook_of(odd) == odd
+
+
+def test_a_delivery_has_enum_members_where_they_are_known():
+    delivery = webhooks.delivery_of({"event_type": "execution.failed", "status": "retrying"})
+    assert delivery["event_type"] is WebhookEventType.EXECUTION_FAILED
+    assert delivery["status"] is DeliveryStatus.RETRYING
+    assert webhooks.delivery_of({"event_type": "x", "status": "y"}) == {
+        "event_type": "x",
+        "status": "y",
+    }
+    for odd in ({}, {"status": None}, None, []):
+        assert webhooks.delivery_of(odd) == odd
+
+
+def test_a_test_delivery_has_every_documented_key():
+    result = webhooks.test_result_of({"data": {"success": False}}, 7)["data"]
+    assert result == {"success": False, "status_code": None, "message": "", "response_time_ms": 7}
+    result = webhooks.test_result_of({"data": {"error": "refused"}}, 7)["data"]
+    assert result["message"] == "refused"
+    full = {"status_code": 200, "message": "ok", "response_time_ms": 3, "error": "x"}
+    assert webhooks.test_result_of({"data": dict(full)}, 7)["data"] == full
+
+
+def test_event_types_are_written_as_texts():
+    given = (WebhookEventType.EXECUTION_FAILED, "new.event")
+    for events in (given, list(given), iter(given)):
+        written = webhooks.events_body(events)
+        assert written == ["execution.failed", "new.event"]
+        assert {type(event) for event in written} == {str}
+    for odd in ("execution.failed", 7, None, [7], [None]):
+        with pytest.raises(TypeError, match="event"):
+            webhooks.events_body(odd)
+    with pytest.raises(ValueError, match="at least one"):
+        webhooks.events_body([])
