@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LAST_MOMENT",
+    "NOT_YOURS",
     "Ahead",
     "Watched",
+    "bounded",
     "interrupt",
     "is_interruptible",
     "read_from",
@@ -35,6 +37,9 @@ __all__ = [
 
 # Seconds for the end of a response after its last event.
 LAST_MOMENT = 0.02
+
+# What reading says in a process that was forked off.
+NOT_YOURS = "it belongs to the process that opened it"
 
 # Chunks that are read ahead of a slow consumer, of up to 64 KiB each: after that the
 # reading waits, and TCP tells the server.
@@ -49,6 +54,11 @@ Chunk = Union[bytes, Unanswered]
 Failed = Callable[[Exception], Unanswered]
 Pause = Callable[[], float]
 Look = Callable[[], bool]
+
+
+def bounded(seconds: Optional[float]) -> Optional[float]:
+    """Give a time that threads can wait; None for no bound."""
+    return None if seconds is None or seconds > threading.TIMEOUT_MAX else seconds
 
 
 def read_from(chunks: Iterator[bytes], failed: Failed) -> Chunk:
@@ -125,9 +135,11 @@ def read_until(response: httpx.Response, chunks: Iterator[bytes], until: float) 
             if left <= 0 < missing:
                 raise TimeoutError("the deadline is over")
             if timer is None and missing > 0 and is_interruptible(response):
-                timer = threading.Timer(left, end)
+                timer = threading.Timer(min(left, threading.TIMEOUT_MAX), end)
                 timer.daemon = True
-                timer.start()
+                # Where no thread can be started, the deadline is kept between the chunks.
+                with contextlib.suppress(RuntimeError):
+                    timer.start()
     finally:
         with ending:
             is_over = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 from .. import errors
 from ..clock import monotonic
 from ..config import Options, Timeouts
+from ..jitter import chance
 from ..logs import log_request, logger
 from ..response import Answer, RateLimit, Unanswered, error_of, failure_of, read_data
 from ..retries import LOST, Failure, RetryPolicy
@@ -152,7 +152,7 @@ class AsyncTransport:
                 attempt,
                 repeatable=repeatable,
                 remaining=remaining,
-                random=random.random,
+                random=chance,
             )
             if wait is None:
                 break

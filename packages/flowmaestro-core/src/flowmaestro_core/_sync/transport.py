@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import random
 import time
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
 
 from .. import errors
 from ..clock import monotonic
 from ..config import Options, Timeouts
+from ..jitter import chance
 from ..logs import log_request, logger
 from ..response import Answer, RateLimit, Unanswered, error_of, failure_of, read_data
 from ..retries import LOST, Failure, RetryPolicy
@@ -148,7 +148,7 @@ class Transport:
                 attempt,
                 repeatable=repeatable,
                 remaining=remaining,
-                random=random.random,
+                random=chance,
             )
             if wait is None:
                 break
