@@ -6,6 +6,7 @@ import copy
 import platform
 import ssl
 import sys
+from collections.abc import AsyncIterator
 from typing import Any, Callable, Optional, TypeVar, Union
 from urllib.request import getproxies
 
@@ -25,6 +26,7 @@ __all__ = [
     "MAX_CALLS",
     "STREAM_LIMITS",
     "TRANSPORT_FAILURES",
+    "Body",
     "answer_of",
     "client_busy",
     "headers_for",
@@ -129,6 +131,33 @@ def own_of(client: Union[httpx.Client, httpx.AsyncClient]) -> tuple[Optional[str
     return agent if is_set else None, client.auth is not None or "authorization" in client.headers
 
 
+class Body(httpx.AsyncByteStream):
+    """The body of a request, given at once.
+
+    httpx's own is a generator. Where the sending breaks off, it is left to the garbage
+    collector, of which trio complains.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._content)
+
+
+class _Once:
+    def __init__(self, content: bytes) -> None:
+        self._left = [content]
+
+    def __aiter__(self) -> _Once:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
 def transports_of(client: Union[httpx.Client, httpx.AsyncClient]) -> list[Any]:
     """List the transports of a client, those for proxies among them."""
     mounts: dict[Any, Any] = getattr(client, "_mounts", {})
@@ -167,6 +196,7 @@ def unpacker_of(response: httpx.Response) -> Optional[Unpacker]:
 def set_content(response: httpx.Response, body: Optional[bytes]) -> None:
     """Note a body that was read, as ``response.read()`` does; None for one that is too long."""
     response._content = body or b""  # pyright: ignore[reportPrivateUsage]
+    response.is_stream_consumed = True
 
 
 def ssl_context_for(base_url: str) -> ssl.SSLContext:

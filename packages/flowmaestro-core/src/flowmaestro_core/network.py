@@ -36,8 +36,8 @@ _PIECE = 16 * 1024
 
 _READ_BYTES = 64 * 1024
 
-# Seconds for reading what came before a connection broke.
-_LAST_READ = 1.0
+# Seconds for writing what is left when a response has come.
+_LAST_WRITE = 0.05
 
 # Seconds that a selector can wait on every system.
 _LONGEST_WAIT = 1_000_000.0
@@ -124,21 +124,38 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
         self._streams = streams
         # What came while a request was written.
         self._early = b""
+        # A second handle of the connection, after a large request and until the next one.
+        # When a connection breaks, the event loop drops what came before; here it can be had.
+        self._spare: Optional[socket.socket] = None
         streams.add(self)
 
     async def read(self, max_bytes: int, timeout: Optional[float] = None) -> bytes:
         if self._early:
             data, self._early = self._early[:max_bytes], self._early[max_bytes:]
             return data
-        return await self._inner.read(max_bytes, timeout)
+        try:
+            return await self._inner.read(max_bytes, timeout)
+        except httpcore.ReadError:
+            if self._spare is None:
+                raise
+            try:
+                return self._spare.recv(max_bytes)
+            except OSError:
+                pass
+            raise
 
     async def write(self, buffer: bytes, timeout: Optional[float] = None) -> None:
+        if not buffer:
+            # The end of a body, which may have no bytes of its own.
+            return
+        self._close_spare()
         if len(buffer) <= _SMALL:
             await self._inner.write(buffer, timeout)
         else:
             await self._write_and_watch(buffer, timeout)
 
     async def aclose(self) -> None:
+        self._close_spare()
         await self._inner.aclose()
 
     def get_extra_info(self, info: str) -> Any:
@@ -161,43 +178,41 @@ class _AsyncStream(httpcore.AsyncNetworkStream):
             httpcore.WriteError: There is a response, or the connection broke. httpcore then
                 reads the response.
         """
-        spare = self._second_handle()
+        self._spare = self._second_handle()
+        written = anyio.Event()
         problem: Optional[Exception] = None
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._watch, group.cancel_scope)
-                patience = 0.0
-                try:
-                    for start in range(0, len(buffer), _SMALL):
-                        await self._inner.write(buffer[start : start + _SMALL], timeout)
-                except Exception as raised:
-                    # Raised outside of the task group, which would wrap it.
-                    problem = raised
-                    if isinstance(raised, httpcore.WriteError):
-                        # What came before the end can still be read.
-                        patience = _LAST_READ
-                group.cancel_scope.deadline = anyio.current_time() + patience
-            if isinstance(problem, httpcore.WriteError) and spare is not None:
-                # The event loop drops what came with the end of the connection.
-                with contextlib.suppress(OSError):
-                    while data := spare.recv(_READ_BYTES):
-                        self._early += data
-        finally:
-            if spare is not None:
-                spare.close()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._watch, group.cancel_scope, written)
+            try:
+                for start in range(0, len(buffer), _SMALL):
+                    await self._inner.write(buffer[start : start + _SMALL], timeout)
+                written.set()
+            except Exception as raised:
+                # Raised outside of the task group, which would wrap it.
+                problem = raised
+            group.cancel_scope.cancel()
         if problem is not None:
             raise problem
-        if _is_final(self._early):
+        if not written.is_set():
             raise httpcore.WriteError("the server responded before it had the whole request")
 
-    async def _watch(self, writing: anyio.CancelScope) -> None:
+    async def _watch(self, writing: anyio.CancelScope, written: anyio.Event) -> None:
         """Read while the request is written; end the writing at a response."""
         with contextlib.suppress(httpcore.NetworkError):
             while data := await self._inner.read(_READ_BYTES):
                 self._early += data
                 if _is_final(self._early):
+                    # The server may have the whole request already.
+                    with anyio.move_on_after(_LAST_WRITE):
+                        await written.wait()
+                        return
                     writing.cancel()
                     return
+
+    def _close_spare(self) -> None:
+        if self._spare is not None:
+            self._spare.close()
+            self._spare = None
 
     def _second_handle(self) -> Optional[socket.socket]:
         """Give another handle of the connection, where its bytes are plain."""

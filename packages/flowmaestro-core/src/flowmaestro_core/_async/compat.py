@@ -71,6 +71,9 @@ _NO_LIMIT = nullcontext()
 class _Closing(Protocol):
     """What can be closed, or let go."""
 
+    # False where there is nothing to close.
+    is_ours: bool
+
     async def aclose(self) -> None: ...
 
     def abandon(self) -> None: ...
@@ -87,7 +90,7 @@ class Scoped(Generic[ThingT]):
     """
 
     def __init__(self) -> None:
-        self._things: dict[Any, tuple[ThingT, AsyncGenerator[None, None]]] = {}
+        self._things: dict[Any, tuple[ThingT, AsyncGenerator[None, bool]]] = {}
         self._process = os.getpid()
 
     def get(self, make: Callable[[], ThingT]) -> ThingT:
@@ -102,10 +105,17 @@ class Scoped(Generic[ThingT]):
         thing = make()
         closing = _closed_with_loop(ref(self), loop, thing)
         self._things[loop] = (thing, closing)
-        # One step tells the loop of the generator. It ends at the first yield.
-        with suppress(StopIteration):
-            closing.__anext__().send(None)
+        if thing.is_ours:
+            # Tells the loop of the generator.
+            _step(closing.__anext__())
         return thing
+
+    def __del__(self) -> None:
+        for loop, (thing, closing) in self._things.items():
+            if not isinstance(loop, asyncio.AbstractEventLoop) and thing.is_ours:
+                # asyncio closes a generator that is collected; trio complains of it instead.
+                thing.abandon()
+                _step(closing.asend(True))
 
     async def aclose(self) -> None:
         """Close this loop's thing, if there is one, and let go of the others."""
@@ -137,6 +147,12 @@ class Scoped(Generic[ThingT]):
             _inherited.append(closing)
 
 
+def _step(step: Any) -> None:
+    """Run a generator to its next yield or its end, before which it does not wait."""
+    with suppress(StopIteration, StopAsyncIteration):
+        step.send(None)
+
+
 # Generators of a parent process. One that is collected asks the parent's event loop to close
 # it, through a socket that both processes have.
 _inherited: list[object] = []
@@ -144,15 +160,17 @@ _inherited: list[object] = []
 
 async def _closed_with_loop(
     scoped: ref[Scoped[Any]], loop: object, thing: _Closing
-) -> AsyncGenerator[None, None]:
-    """Close a thing when the event loop ends that runs this."""
+) -> AsyncGenerator[None, bool]:
+    """Close a thing when the event loop ends that runs this, unless told that it is let go."""
+    is_let_go = False
     try:
-        yield
+        is_let_go = yield
     finally:
-        holder = scoped()
-        if holder is not None:
-            holder.forget(loop)
-        await thing.aclose()
+        if not is_let_go:
+            holder = scoped()
+            if holder is not None:
+                holder.forget(loop)
+            await thing.aclose()
 
 
 def _current_loop() -> Any:

@@ -15,6 +15,7 @@ from ..http import (
     CLIENT_LIMITS,
     MAX_CALLS,
     TRANSPORT_FAILURES,
+    Body,
     answer_of,
     check_http_client,
     client_busy,
@@ -253,6 +254,8 @@ class AsyncConnections:
             if trace is not None:
                 trace.then = message.extensions.get("trace")
                 message.extensions["trace"] = trace
+            if request.body is not None:  # async only
+                message.stream = Body(request.body)  # async only
             return await self._send_through(sender, message, until)
         message = httpx.Request(
             request.method,
@@ -261,6 +264,8 @@ class AsyncConnections:
             headers=headers,
             extensions={"timeout": steps_of(timeouts)},
         )
+        if request.body is not None:  # async only
+            message.stream = Body(request.body)  # async only
         response = await sender.handle_async_request(message)
         response.request = message
         return response

@@ -80,6 +80,8 @@ class AsyncSenders:
     way. Taking from a list and adding to it are atomic, so that threads need no lock.
     """
 
+    is_ours = True
+
     def __init__(
         self,
         open_transport: Callable[[httpx.Limits], httpx.AsyncHTTPTransport],
@@ -210,7 +212,7 @@ class AsyncOneSender:
     ) -> None:
         self.limiter = limiter
         self._client = client
-        self._is_ours = is_ours
+        self.is_ours = is_ours
         self._network = network
         self._place = AsyncPlace(self, AsyncPool(client), 0, for_streams=False)
 
@@ -231,7 +233,7 @@ class AsyncOneSender:
 
     async def aclose(self) -> None:
         """Close the client, unless it is the user's."""
-        if self._is_ours:
+        if self.is_ours:
             await self._client.aclose()
 
     def abandon(self) -> None:

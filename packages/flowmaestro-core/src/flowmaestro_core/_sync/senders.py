@@ -81,6 +81,8 @@ class Senders:
     way. Taking from a list and adding to it are atomic, so that threads need no lock.
     """
 
+    is_ours = True
+
     def __init__(
         self,
         open_transport: Callable[[httpx.Limits], httpx.HTTPTransport],
@@ -211,7 +213,7 @@ class OneSender:
     ) -> None:
         self.limiter = limiter
         self._client = client
-        self._is_ours = is_ours
+        self.is_ours = is_ours
         self._network = network
         self._place = Place(self, Pool(client), 0, for_streams=False)
 
@@ -232,7 +234,7 @@ class OneSender:
 
     def close(self) -> None:
         """Close the client, unless it is the user's."""
-        if self._is_ours:
+        if self.is_ours:
             self._client.close()
 
     def abandon(self) -> None:
