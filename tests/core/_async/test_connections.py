@@ -302,7 +302,7 @@ def seen_server(body=None):
     heads = []
 
     def tell(connection, request):
-        return body or named("ok", "Set-Cookie: seen=1; Path=/")
+        return body or named("ok", "Set-Cookie: seen=1; Path=/", "Connection: close")
 
     with raw_server(lambda c: c.sendall(tell(1, 1)), heads) as url:
         yield url, heads
@@ -580,7 +580,8 @@ async def test_a_packed_response_that_is_broken_is_asked_for_again(kind, monkeyp
     coding, packed = BROKEN[kind]
     heads = []
     with raw_server(
-        lambda c: c.sendall(response(packed, f"Content-Encoding: {coding}")), heads
+        lambda c: c.sendall(response(packed, f"Content-Encoding: {coding}", "Connection: close")),
+        heads,
     ) as url:
         async with AsyncCoreClient(KEY, url, max_retries=1) as client:
             with pytest.raises(errors.ServerError, match="cannot be unpacked") as caught:

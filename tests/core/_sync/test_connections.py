@@ -299,7 +299,7 @@ def seen_server(body=None):
     heads = []
 
     def tell(connection, request):
-        return body or named("ok", "Set-Cookie: seen=1; Path=/")
+        return body or named("ok", "Set-Cookie: seen=1; Path=/", "Connection: close")
 
     with raw_server(lambda c: c.sendall(tell(1, 1)), heads) as url:
         yield url, heads
@@ -575,7 +575,8 @@ def test_a_packed_response_that_is_broken_is_asked_for_again(kind, monkeypatch):
     coding, packed = BROKEN[kind]
     heads = []
     with raw_server(
-        lambda c: c.sendall(response(packed, f"Content-Encoding: {coding}")), heads
+        lambda c: c.sendall(response(packed, f"Content-Encoding: {coding}", "Connection: close")),
+        heads,
     ) as url:
         with CoreClient(KEY, url, max_retries=1) as client:
             with pytest.raises(errors.ServerError, match="cannot be unpacked") as caught:

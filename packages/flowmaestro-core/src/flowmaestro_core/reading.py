@@ -14,8 +14,9 @@ import queue
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Callable, Optional, Union
+from typing import TYPE_CHECKING, Callable, Optional, TypeVar, Union
 
 from .clock import monotonic
 from .response import Unanswered
@@ -28,11 +29,11 @@ __all__ = [
     "NOT_YOURS",
     "Ahead",
     "Watched",
-    "bounded",
     "interrupt",
     "is_interruptible",
     "read_from",
     "read_until",
+    "wait_for",
 ]
 
 # Seconds for the end of a response after its last event.
@@ -50,15 +51,28 @@ _LONGEST_END = 2.0
 
 _NAME = "flowmaestro-stream"
 
+T = TypeVar("T")
 Chunk = Union[bytes, Unanswered]
 Failed = Callable[[Exception], Unanswered]
 Pause = Callable[[], float]
 Look = Callable[[], bool]
 
 
-def bounded(seconds: Optional[float]) -> Optional[float]:
-    """Give a time that threads can wait; None for no bound."""
-    return None if seconds is None or seconds > threading.TIMEOUT_MAX else seconds
+def wait_for(waiting: queue.SimpleQueue[T], within: Optional[float]) -> T:
+    """Take the next thing from a queue.
+
+    Raises:
+        Empty: There is none in time.
+    """
+    try:
+        return waiting.get_nowait()
+    except queue.Empty:
+        if within is not None and within <= 0:
+            raise
+    # Not without the try before it, which takes the queue's lock: where Python before 3.11
+    # finds that free and then the time over, it waits for ever.
+    is_bounded = within is not None and within <= threading.TIMEOUT_MAX
+    return waiting.get(timeout=within if is_bounded else None)
 
 
 def read_from(chunks: Iterator[bytes], failed: Failed) -> Chunk:
@@ -191,7 +205,8 @@ class _Watch:
     """A timer with a thread, that is set to another time at each reading.
 
     The caller only notes the time; the thread is woken for an earlier one than it waits for,
-    and sees a later one when it wakes.
+    and sees a later one when it wakes. While it waits it holds the bell alone, so that it ends
+    when the watch is lost before anybody could stop it.
     """
 
     def __init__(self, end: Callable[[], None]) -> None:
@@ -200,13 +215,16 @@ class _Watch:
         self._look: Look = lambda: False
         # Held while the thread looks.
         self._looking = threading.Lock()
-        self._bell = threading.Event()
+        # A queue may be rung by the garbage collector as well, in any thread.
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         # When to look, and when the thread wakes of itself.
         self._due = self._wakes = math.inf
         self._is_stopped = False
         self.has_ended = False
         self.problem: Optional[Exception] = None
-        self._thread = threading.Thread(target=self._run, name=_NAME, daemon=True)
+        bell = self._bell
+        this = weakref.ref(self, lambda _: bell.put(None))
+        self._thread = threading.Thread(target=_watch, args=(this, bell), name=_NAME, daemon=True)
         self._thread.start()
 
     def begin(self, pause: Pause, look: Look) -> None:
@@ -214,7 +232,7 @@ class _Watch:
         self._pause, self._look = pause, look
         due = self._due = monotonic() + pause()
         if due < self._wakes:
-            self._bell.set()
+            self._bell.put(None)
 
     def rest(self) -> None:
         """Look no more; one look that is under way is waited for."""
@@ -224,24 +242,24 @@ class _Watch:
     def stop(self) -> None:
         """End the thread."""
         self._is_stopped = True
-        self._bell.set()
+        self._bell.put(None)
         # A look may take long; its thread ends after it. The garbage collector may be here
         # from any thread.
         if not self._looking.locked() and self._thread is not threading.current_thread():
             self._thread.join(_LONGEST_END)
 
-    def _run(self) -> None:
-        while not self._is_stopped:
-            # From here on every `begin` rings, until it is known when to wake.
-            self._wakes = math.inf
-            self._wakes = due = self._due
-            wait = due - monotonic()
-            if wait > 0:
-                self._bell.wait(min(wait, threading.TIMEOUT_MAX))
-                self._bell.clear()
-            elif self._is_over():
-                self._end()
-                return
+    def turn(self) -> Optional[float]:
+        """Look if it is time to; give the seconds until it is, or None at the end."""
+        if self._is_stopped:
+            return None
+        # From here on every `begin` rings, until it is known when to wake.
+        self._wakes = math.inf
+        self._wakes = due = self._due
+        wait = due - monotonic()
+        if wait <= 0 and self._is_over():
+            self._end()
+            return None
+        return max(wait, 0.0)
 
     def _is_over(self) -> bool:
         """Look, if it is still time for it."""
@@ -256,6 +274,17 @@ class _Watch:
                 self.has_ended = True
             self._due = monotonic() + self._pause()
             return self.has_ended
+
+
+def _watch(this: weakref.ref[_Watch], bell: queue.SimpleQueue[None]) -> None:
+    while True:
+        watch = this()
+        wait = None if watch is None else watch.turn()
+        del watch
+        if wait is None:
+            return
+        with contextlib.suppress(queue.Empty):
+            wait_for(bell, wait)
 
 
 class Ahead:
@@ -301,14 +330,7 @@ class Ahead:
     def _take(self, within: float) -> Optional[Chunk]:
         """Give the next chunk, or None where there is none in time."""
         try:
-            try:
-                chunk = self._ahead.get_nowait()
-            except queue.Empty:
-                if within <= 0:
-                    return None
-                # Not without the try before it, which takes the queue's lock: where Python
-                # before 3.11 finds that free and then the time over, it waits for ever.
-                chunk = self._ahead.get(timeout=within)
+            chunk = wait_for(self._ahead, within)
         except queue.Empty:
             return None
         self._room.put(None)
@@ -321,6 +343,11 @@ class Ahead:
             pass
         # The thread ends with the response; it may be about to.
         self._thread.join(LAST_MOMENT)
+
+    def __del__(self) -> None:
+        """End the reading of one that was lost before anybody could close it."""
+        self._stopped.set()
+        self._room.put(None)
 
     def close(self) -> None:
         """End the reading."""

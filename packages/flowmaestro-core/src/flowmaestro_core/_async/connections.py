@@ -157,6 +157,7 @@ class AsyncConnections:
         trace: Optional[AsyncTrace] = None
         place: Optional[AsyncPlace] = None
         pump: Optional[AsyncPump] = None
+        response: Optional[httpx.Response] = None
         try:
             place = senders.take_for_stream()
             trace = _trace_for(place.sender)
@@ -185,6 +186,8 @@ class AsyncConnections:
         except INTERRUPTIONS:
             if place is not None:
                 senders.retire(place)
+            if response is not None and pump is None:
+                await response.aclose()
             raise
         finally:
             if pump is None and place is not None:

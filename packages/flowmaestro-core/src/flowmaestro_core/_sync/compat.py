@@ -17,11 +17,11 @@ from ..reading import (
     NOT_YOURS,
     Ahead,
     Watched,
-    bounded,
     interrupt,
     is_interruptible,
     read_from,
     read_until,
+    wait_for,
 )
 from ..response import Unanswered
 from ..sockets import expire_if_left_over, release
@@ -186,12 +186,7 @@ class Limiter:
         if line is None:
             return self
         try:
-            # Not at once with the time: see `Ahead`.
-            return line.get_nowait()
-        except queue.Empty:
-            pass
-        try:
-            return line.get(timeout=bounded(within))
+            return wait_for(line, within)
         except queue.Empty:
             return None
 
@@ -207,6 +202,9 @@ class Pump:
     ``read`` reads and does nothing else. ``next`` looks around while it waits; the thread
     that it needs for this is started when it is first called, and ended with the pump.
     """
+
+    # Until it is made.
+    _is_closed = True
 
     def __init__(
         self,

@@ -156,6 +156,7 @@ class Connections:
         trace: Optional[Trace] = None
         place: Optional[Place] = None
         pump: Optional[Pump] = None
+        response: Optional[httpx.Response] = None
         try:
             place = senders.take_for_stream()
             trace = _trace_for(place.sender)
@@ -182,6 +183,8 @@ class Connections:
         except INTERRUPTIONS:
             if place is not None:
                 senders.retire(place)
+            if response is not None and pump is None:
+                response.close()
             raise
         finally:
             if pump is None and place is not None:
