@@ -14,6 +14,7 @@ import contextlib
 import selectors
 import socket
 import ssl
+import threading
 from typing import TYPE_CHECKING, Any, Optional
 from weakref import WeakSet
 
@@ -84,6 +85,11 @@ class Network(_Network):
     def put_below(self, transport: object) -> None:
         """Give a transport of httpx's this network."""
         self._put_below(transport, httpcore.NetworkBackend, _Backend)
+        pool: Any = getattr(transport, "_pool", None)
+        if hasattr(pool, "_optional_thread_lock"):
+            # httpcore's is written in Python: an exception that is set in the thread between
+            # its taking and the block that gives it back leaves it taken for ever.
+            pool._optional_thread_lock = threading.Lock()
 
 
 class _AsyncBackend(httpcore.AsyncNetworkBackend):

@@ -168,6 +168,43 @@ def _length_of(response: httpx.Response) -> float:
     return float(length) if is_known else math.inf
 
 
+class _Begun:
+    """Says that a thread has begun: what a thread's start waits for.
+
+    Python's own is an Event, whose lock stays taken for ever where the waiting is interrupted
+    at the wrong step; the new thread then never gets on. These steps are written in C.
+    """
+
+    def __init__(self) -> None:
+        self._has_begun = False
+        self._told: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def is_set(self) -> bool:
+        return self._has_begun
+
+    def set(self) -> None:
+        self._has_begun = True
+        self._told.put(None)
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        if not self._has_begun:
+            with contextlib.suppress(queue.Empty):
+                wait_for(self._told, timeout)
+        return self._has_begun
+
+    def _at_fork_reinit(self) -> None:
+        """Stand in for the Event's: there is no lock."""
+
+
+class _Thread(threading.Thread):
+    """A thread that ends with the program, and whose start may be interrupted."""
+
+    def __init__(self, target: Callable[..., None], *args: object) -> None:
+        super().__init__(target=target, args=args, name=_NAME, daemon=True)
+        if hasattr(self, "_started"):
+            self._started = _Begun()
+
+
 class Watched:
     """Reads in the caller's thread, watched by a thread that looks around."""
 
@@ -224,7 +261,7 @@ class _Watch:
         self.problem: Optional[Exception] = None
         bell = self._bell
         this = weakref.ref(self, lambda _: bell.put(None))
-        self._thread = threading.Thread(target=_watch, args=(this, bell), name=_NAME, daemon=True)
+        self._thread = _Thread(_watch, this, bell)
         self._thread.start()
 
     def begin(self, pause: Pause, look: Look) -> None:
@@ -299,12 +336,7 @@ class Ahead:
         for _ in range(_READ_AHEAD):
             self._room.put(None)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(
-            target=_read_ahead,
-            args=(chunks, failed, self._ahead, self._room, self._stopped),
-            name=_NAME,
-            daemon=True,
-        )
+        self._thread = _Thread(_read_ahead, chunks, failed, self._ahead, self._room, self._stopped)
         self._thread.start()
 
     def next(self, pause: Pause, look: Look) -> Optional[Chunk]:
