@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import Optional, Protocol
+from typing import Any, Protocol
 
 __all__ = ["CodingError", "UnknownCoding", "Unpacker", "codings_of", "unpacker_for"]
 
@@ -90,7 +90,7 @@ class _Zlib:
         self._coding = coding
         self._is_gzip = coding != "deflate"
         # None before the first byte, and between the members of gzip.
-        self._member: Optional[zlib._Decompress] = None
+        self._member: Any = None
         self._members = 0
         # The first byte of a deflate body, held until the second tells what it is.
         self._held = b""

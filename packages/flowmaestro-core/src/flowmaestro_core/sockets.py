@@ -12,13 +12,13 @@ __all__ = ["expire_if_left_over", "release"]
 _MOST_LAYERS = 8
 
 
-def release(stream: object) -> None:
+def release(stream: Any) -> None:
     """Close this process's handle of a connection, without a word to the other side.
 
     For connections that another process or a closed event loop owns. Shutting one down, or
     telling its event loop, would reach into what the owner still uses.
     """
-    sock: Any = None if stream is None else stream.get_extra_info("socket")  # type: ignore[attr-defined]
+    sock: Any = None if stream is None else stream.get_extra_info("socket")
     # asyncio and trio give a wrapper around the socket itself.
     sock = getattr(sock, "_sock", sock)
     if isinstance(sock, socket.socket):
