@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import gc
+
 import httpx
 import pytest
 
+from flowmaestro_core._sync import senders as module
 from flowmaestro_core._sync.senders import Senders
 from flowmaestro_core.http import CALL_LIMITS, CONNECTIONS_EACH, MAX_CALLS, STREAM_LIMITS
 
@@ -14,8 +17,11 @@ class Transport(httpx.BaseTransport):
     def __init__(self, limits):
         self.limits = limits
         self.is_closed = False
+        self.problem = None
 
     def close(self):
+        if self.problem is not None:
+            raise self.problem
         self.is_closed = True
 
 
@@ -24,8 +30,22 @@ def opened():
     return []
 
 
+class Clock:
+    now = 1_000.0
+
+    def __call__(self):
+        return self.now
+
+
 @pytest.fixture
-def senders(opened):
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(module, "monotonic", clock)
+    return clock
+
+
+@pytest.fixture
+def senders(opened, clock):
     def open_transport(limits):
         opened.append(Transport(limits))
         return opened[-1]
@@ -35,40 +55,104 @@ def senders(opened):
 
 def test_one_call_after_the_other_finds_the_same_connections(senders, opened):
     for _ in range(3):
-        sender = senders.take_for_call()
-        senders.give_back_for_call(sender)
-        stream = senders.take_for_stream()
-        senders.give_back_for_stream(stream)
-        assert sender is stream
+        call, stream = senders.take_for_call(), senders.take_for_stream()
+        assert call.sender is stream.sender
+        senders.give_back(call)
+        senders.give_back(stream)
     assert len(opened) == 1
 
 
 def test_no_transport_has_more_than_a_few_calls_under_way(senders, opened):
     taken = [senders.take_for_call() for _ in range(MAX_CALLS)]
     assert len(opened) == MAX_CALLS / CONNECTIONS_EACH
-    assert {taken.count(transport) for transport in opened} == {CONNECTIONS_EACH}
+    sending = [place.sender for place in taken]
+    assert {sending.count(transport) for transport in opened} == {CONNECTIONS_EACH}
     assert [transport.limits for transport in opened] == [CALL_LIMITS] * len(opened)
-    for sender in taken:
-        senders.give_back_for_call(sender)
+    for place in taken:
+        senders.give_back(place)
     assert senders.take_for_call() is taken[-1]
 
 
 def test_streams_beyond_those_that_share_with_calls_keep_nothing_idle(senders, opened):
     taken = [senders.take_for_stream() for _ in range(MAX_CALLS + 15)]
     shared, others = taken[:MAX_CALLS], taken[MAX_CALLS:]
-    assert all(transport.limits == CALL_LIMITS for transport in shared)
-    assert all(transport.limits == STREAM_LIMITS for transport in others)
-    assert senders.take_for_call().limits == CALL_LIMITS
+    assert all(place.sender.limits == CALL_LIMITS for place in shared)
+    assert all(place.sender.limits == STREAM_LIMITS for place in others)
+    call = senders.take_for_call()
+    assert call.sender.limits == CALL_LIMITS
     count = len(opened)
-    for sender in taken:
-        senders.give_back_for_stream(sender)
-    for _ in range(MAX_CALLS + 15):
-        senders.take_for_stream()
+    for place in taken:
+        senders.give_back(place)
+    taken = [senders.take_for_stream() for _ in range(MAX_CALLS + 15)]
     assert len(opened) == count
 
 
 def test_closing_closes_every_transport(senders, opened):
-    for _ in range(25):
-        senders.take_for_call()
+    taken = [senders.take_for_call() for _ in range(25)]
     senders.close()
     assert [transport.is_closed for transport in opened] == [True] * 3
+    assert len(taken) == 25
+
+
+def test_a_transport_that_nobody_uses_any_more_is_closed(senders, opened, clock):
+    taken = [senders.take_for_call() for _ in range(3 * CONNECTIONS_EACH)]
+    for place in taken:
+        senders.give_back(place)
+    for _ in range(10):
+        # One of them goes on being used.
+        senders.give_back(senders.take_for_call())
+        clock.now += 5
+        assert senders.tidy_at <= clock.now
+        senders.tidy()
+    assert [transport.is_closed for transport in opened] == [True, True, False]
+    call, stream = senders.take_for_call(), senders.take_for_stream()
+    # Those of the closed ones are not handed out.
+    assert call.sender is stream.sender is opened[-1]
+    more = [senders.take_for_call() for _ in range(CONNECTIONS_EACH)]
+    assert more[-1].sender is opened[3]
+
+
+def test_a_transport_is_not_closed_under_a_stream(senders, opened, clock):
+    stream = senders.take_for_stream()
+    for _ in range(20):
+        clock.now += 5
+        senders.tidy()
+    assert not opened[0].is_closed
+    senders.give_back(stream)
+    for _ in range(8):
+        clock.now += 5
+        senders.tidy()
+    assert opened[0].is_closed
+
+
+def test_a_retired_transport_is_closed_when_its_places_are_all_back(senders, opened, clock):
+    first, second = senders.take_for_call(), senders.take_for_call()
+    senders.retire(first)
+    senders.give_back(first)
+    senders.tidy()
+    assert not opened[0].is_closed
+    third = senders.take_for_call()
+    assert third.sender is opened[1]
+    senders.give_back(second)
+    assert senders.tidy_at <= clock.now
+    senders.tidy()
+    assert [transport.is_closed for transport in opened] == [True, False]
+
+
+def test_the_transport_of_a_place_that_was_lost_is_retired(senders, opened):
+    place = senders.take_for_stream()
+    del place
+    gc.collect()
+    senders.tidy()
+    assert opened[0].is_closed
+    assert senders.take_for_stream().sender is opened[1]
+
+
+def test_a_transport_that_cannot_be_closed_is_left(senders, opened):
+    for place in [senders.take_for_call() for _ in range(CONNECTIONS_EACH + 1)]:
+        senders.retire(place)
+        senders.give_back(place)
+    opened[0].problem = OSError("broken")
+    senders.tidy()
+    assert opened[1].is_closed
+    assert senders.take_for_call().sender is opened[2]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import platform
 import ssl
 import sys
-from typing import Optional
+from collections.abc import AsyncIterator
+from typing import Any, Callable, Optional, TypeVar, Union
 
 import httpx
 
 from . import __version__, errors
+from .coding import CodingError, UnknownCoding, Unpacker, codings_of, unpacker_for
 from .config import Options, Secret, Timeouts
 from .environment import certificate_error, connection_hint, proxy_for
 from .response import Answer, Unanswered
@@ -19,17 +22,27 @@ __all__ = [
     "CALL_LIMITS",
     "CLIENT_LIMITS",
     "CONNECTIONS_EACH",
+    "IDLE_SECONDS",
     "MAX_CALLS",
     "STREAM_LIMITS",
     "TRANSPORT_FAILURES",
+    "Body",
     "answer_of",
     "client_busy",
     "headers_for",
+    "own_of",
     "proxy_of",
+    "set_content",
     "ssl_context_for",
+    "steps_of",
     "too_large",
+    "transports_of",
     "unanswered",
+    "unpacker_of",
+    "with_first_hook",
 ]
+
+ClientT = TypeVar("ClientT", httpx.Client, httpx.AsyncClient)
 
 # Calls at the same time on one client; more wait for their turn. Streams stand outside,
 # so that a thousand of them leave room for calls.
@@ -39,17 +52,17 @@ MAX_CALLS = 100
 CONNECTIONS_EACH = 10
 
 # 30 s idle is below the backend's 72 s, so that a connection is not used as it closes.
-_IDLE_SECONDS = 30.0
+IDLE_SECONDS = 30.0
 
 # The calls are bounded by MAX_CALLS and not by a pool, which holds streams as well.
 CALL_LIMITS = httpx.Limits(
     max_connections=None,
     max_keepalive_connections=CONNECTIONS_EACH,
-    keepalive_expiry=_IDLE_SECONDS,
+    keepalive_expiry=IDLE_SECONDS,
 )
 STREAM_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=0)
 CLIENT_LIMITS = httpx.Limits(
-    max_connections=None, max_keepalive_connections=MAX_CALLS, keepalive_expiry=_IDLE_SECONDS
+    max_connections=None, max_keepalive_connections=MAX_CALLS, keepalive_expiry=IDLE_SECONDS
 )
 
 # What a transport may raise. OSError stands beside httpx's own for the backends that let
@@ -60,7 +73,11 @@ TRANSPORT_FAILURES = (
     httpx.StreamError,
     OSError,
     UnicodeError,
+    CodingError,
 )
+
+# Seconds from which on a step has no bound. Sockets wait at most 24 days on some systems.
+_NO_BOUND = 2_000_000.0
 
 
 class _Headers(httpx.Headers):
@@ -76,20 +93,31 @@ class _Headers(httpx.Headers):
         return f"Headers({list(self)})"
 
 
-def headers_for(secret: Secret, options: Options, *, key_header: bool) -> httpx.Headers:
+def steps_of(timeouts: Timeouts) -> dict[str, Optional[float]]:
+    """Write the timeouts of a request's steps in httpx's way."""
+    return {
+        name: None if seconds is None or seconds >= _NO_BOUND else seconds
+        for name, seconds in timeouts._asdict().items()
+    }
+
+
+def headers_for(
+    secret: Secret, options: Options, *, key_header: bool, user_agent: Optional[str] = None
+) -> httpx.Headers:
     """Write the headers of every request with these options.
 
     Args:
         secret: The key.
         options: Whose ``headers`` are added and win.
         key_header: Send the key as ``X-API-Key``, because ``Authorization`` is taken.
+        user_agent: In place of the SDK's own.
     """
     names = {name.lower() for name, _ in options.headers}
     headers = _Headers(
         {
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
-            "User-Agent": _USER_AGENT,
+            "User-Agent": user_agent or _USER_AGENT,
         }
     )
     if key_header or "authorization" in names:
@@ -104,6 +132,85 @@ def headers_for(secret: Secret, options: Options, *, key_header: bool) -> httpx.
 _USER_AGENT = (
     f"flowmaestro-python/{__version__} Python/{platform.python_version()} httpx/{httpx.__version__}"
 )
+
+
+def own_of(client: Union[httpx.Client, httpx.AsyncClient]) -> tuple[Optional[str], bool]:
+    """Say what a client of the user's adds that the SDK's own headers would replace.
+
+    Returns:
+        The user agent that was set on it, and whether it has a use for ``Authorization``.
+    """
+    agent = client.headers.get("user-agent", "")
+    is_set = agent and not agent.startswith("python-httpx/")
+    return agent if is_set else None, client.auth is not None or "authorization" in client.headers
+
+
+class Body(httpx.AsyncByteStream):
+    """The body of a request, given at once.
+
+    httpx's own is a generator. Where the sending breaks off, it is left to the garbage
+    collector, of which trio complains.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _Once(self._content)
+
+
+class _Once:
+    def __init__(self, content: bytes) -> None:
+        self._left = [content]
+
+    def __aiter__(self) -> _Once:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
+def transports_of(client: Union[httpx.Client, httpx.AsyncClient]) -> list[Any]:
+    """List the transports of a client, those for proxies among them."""
+    mounts: dict[Any, Any] = getattr(client, "_mounts", {})
+    return [getattr(client, "_transport", None), *mounts.values()]
+
+
+def with_first_hook(client: ClientT, hook: Callable[..., Any]) -> ClientT:
+    """Give a client that shares all with another, and calls a hook for a response first.
+
+    The user's own stays as it is: it may be used for other things at the same time.
+    """
+    view = copy.copy(client)
+    hooks: dict[str, list[Callable[..., Any]]] = client.event_hooks
+    view.event_hooks = {**hooks, "response": [hook, *hooks["response"]]}
+    return view
+
+
+def unpacker_of(response: httpx.Response) -> Optional[Unpacker]:
+    """Choose how to unpack a body; None where httpx has to, with a package of the user's.
+
+    Raises:
+        UnknownCoding: Nobody here can unpack it.
+    """
+    codings = codings_of(response.headers["content-encoding"])
+    try:
+        return unpacker_for(codings)
+    except UnknownCoding:
+        # httpx says what it can unpack, by what is installed.
+        with httpx.Client(transport=httpx.BaseTransport(), trust_env=False) as client:
+            known = codings_of(client.headers["accept-encoding"])
+        if not all(name in known for name in codings):
+            raise
+        return None
+
+
+def set_content(response: httpx.Response, body: Optional[bytes]) -> None:
+    """Note a body that was read, as ``response.read()`` does; None for one that is too long."""
+    response._content = body or b""  # pyright: ignore[reportPrivateUsage]
+    response.is_stream_consumed = True
 
 
 def ssl_context_for(base_url: str) -> ssl.SSLContext:
@@ -168,13 +275,16 @@ def client_busy() -> Unanswered:
     return Unanswered(error, NOT_SENT)
 
 
-def unanswered(failure: Exception, address: str, timeouts: Timeouts) -> Unanswered:
+def unanswered(
+    failure: Exception, address: str, timeouts: Timeouts, *, was_sent: bool = True
+) -> Unanswered:
     """Map an exception of the HTTP library to an error of ours.
 
     Args:
         failure: What was raised.
         address: Whom the request was for.
         timeouts: What the request was given, for the message.
+        was_sent: False where it is known that not even the request's head was sent.
     """
     untrusted, what = _reason_of(failure)
     if isinstance(failure, httpx.PoolTimeout):
@@ -186,6 +296,13 @@ def unanswered(failure: Exception, address: str, timeouts: Timeouts) -> Unanswer
         error = errors.TimeoutError(
             f"no connection to {address} within {_seconds(timeouts.connect)}"
             f"{connection_hint(address, untrusted=False)}",
+            code="connect_timeout",
+        )
+        return Unanswered(error, NOT_SENT)
+    if isinstance(failure, httpx.TimeoutException) and not was_sent:
+        error = errors.TimeoutError(
+            f"no connection to {address} within {_seconds(timeouts.read)}: "
+            "the proxy did not open one",
             code="connect_timeout",
         )
         return Unanswered(error, NOT_SENT)
@@ -209,11 +326,16 @@ def unanswered(failure: Exception, address: str, timeouts: Timeouts) -> Unanswer
             f"the request to {address} cannot be sent: {what}", code="request_invalid"
         )
         return Unanswered(error, NOT_SENT, final=True)
-    if isinstance(failure, httpx.DecodingError):
+    if isinstance(failure, (httpx.DecodingError, CodingError)):
         error = errors.ServerError(
-            f"the answer from {address} cannot be unpacked: {what}", code="invalid_response"
+            f"the response from {address} cannot be unpacked: {what}", code="invalid_response"
         )
-        return Unanswered(error, LOST)
+        return Unanswered(error, LOST, final=isinstance(failure, UnknownCoding))
+    if not was_sent:
+        error = errors.ConnectionError(
+            f"cannot connect to {address}: {what}", code="connection_failed"
+        )
+        return Unanswered(error, NOT_SENT)
     error = errors.ConnectionError(
         f"the connection to {address} broke: {what}", code="connection_lost"
     )

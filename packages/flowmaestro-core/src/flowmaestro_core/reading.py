@@ -14,10 +14,10 @@ import queue
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, TypeVar, Union
 
-from . import errors
 from .clock import monotonic
 from .response import Unanswered
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LAST_MOMENT",
     "LONGEST_END",
+    "NOT_YOURS",
     "Ahead",
     "Step",
     "Watched",
@@ -42,6 +43,9 @@ __all__ = [
 # Seconds for the end of a response after its last event.
 LAST_MOMENT = 0.02
 
+# What reading says in a process that was forked off.
+NOT_YOURS = "it belongs to the process that opened it"
+
 # Chunks that are read ahead of a slow consumer, of up to 64 KiB each: after that the
 # reading waits, and TCP tells the server.
 _READ_AHEAD = 8
@@ -51,13 +55,11 @@ LONGEST_END = 2.0
 
 _NAME = "flowmaestro-stream"
 
+T = TypeVar("T")
 Chunk = Union[bytes, Unanswered]
 Failed = Callable[[Exception], Unanswered]
 Pause = Callable[[], float]
 Look = Callable[[], bool]
-
-
-T = TypeVar("T")
 
 
 class Step(NamedTuple):
@@ -65,22 +67,6 @@ class Step(NamedTuple):
 
     found: Optional[list[Any]]
     problem: Optional[Exception] = None
-
-
-def start_thread(target: Callable[..., None], *arguments: Any) -> threading.Thread:
-    """Start a thread that does not keep the process alive.
-
-    Raises:
-        StreamError: The operating system gives none, or the interpreter is shutting down.
-    """
-    thread = threading.Thread(target=target, args=arguments, name=_NAME, daemon=True)
-    try:
-        thread.start()
-    except RuntimeError as refused:
-        problem = f"a stream needs a thread, and none can be started: {refused}"
-    else:
-        return thread
-    raise errors.StreamError(problem, code="thread_refused")
 
 
 def take_steps(
@@ -97,19 +83,21 @@ def take_steps(
         taken.put(step)
 
 
-def wait_for(source: queue.SimpleQueue[T], seconds: float) -> Optional[T]:
-    """Take the next of a queue, or None where there is none in so many seconds."""
+def wait_for(waiting: queue.SimpleQueue[T], within: Optional[float]) -> T:
+    """Take the next thing from a queue.
+
+    Raises:
+        Empty: There is none in time.
+    """
     try:
-        try:
-            return source.get_nowait()
-        except queue.Empty:
-            if seconds <= 0:
-                return None
-            # Not without the try before it, which takes the queue's lock: where Python
-            # before 3.11 finds that free and then the time over, it waits for ever.
-            return source.get(timeout=min(seconds, threading.TIMEOUT_MAX))
+        return waiting.get_nowait()
     except queue.Empty:
-        return None
+        if within is not None and within <= 0:
+            raise
+    # Not without the try before it, which takes the queue's lock: where Python before 3.11
+    # finds that free and then the time over, it waits for ever.
+    is_bounded = within is not None and within <= threading.TIMEOUT_MAX
+    return waiting.get(timeout=within if is_bounded else None)
 
 
 def read_from(chunks: Iterator[bytes], failed: Failed) -> Chunk:
@@ -186,9 +174,11 @@ def read_until(response: httpx.Response, chunks: Iterator[bytes], until: float) 
             if left <= 0 < missing:
                 raise TimeoutError("the deadline is over")
             if timer is None and missing > 0 and is_interruptible(response):
-                timer = threading.Timer(left, end)
+                timer = threading.Timer(min(left, threading.TIMEOUT_MAX), end)
                 timer.daemon = True
-                timer.start()
+                # Where no thread can be started, the deadline is kept between the chunks.
+                with contextlib.suppress(RuntimeError):
+                    timer.start()
     finally:
         with ending:
             is_over = True
@@ -201,6 +191,54 @@ def _length_of(response: httpx.Response) -> float:
     length = response.headers.get("content-length", "")
     is_known = "content-encoding" not in response.headers and length.isdecimal()
     return float(length) if is_known else math.inf
+
+
+class _Begun:
+    """Says that a thread has begun: what a thread's start waits for.
+
+    Python's own is an Event, whose lock stays taken for ever where the waiting is interrupted
+    at the wrong step; the new thread then never gets on. These steps are written in C.
+    """
+
+    def __init__(self) -> None:
+        self._has_begun = False
+        self._told: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def is_set(self) -> bool:
+        return self._has_begun
+
+    def set(self) -> None:
+        self._has_begun = True
+        self._told.put(None)
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        if not self._has_begun:
+            with contextlib.suppress(queue.Empty):
+                wait_for(self._told, timeout)
+        return self._has_begun
+
+    def _at_fork_reinit(self) -> None:
+        """Stand in for the Event's: there is no lock."""
+
+
+class _Thread(threading.Thread):
+    """A thread that ends with the program, and whose start may be interrupted."""
+
+    def __init__(self, target: Callable[..., None], *args: object) -> None:
+        super().__init__(target=target, args=args, name=_NAME, daemon=True)
+        if hasattr(self, "_started"):
+            self._started = _Begun()
+
+
+def start_thread(target: Callable[..., None], *arguments: object) -> threading.Thread:
+    """Start a thread that ends with the program, and whose start may be interrupted.
+
+    Raises:
+        RuntimeError: The operating system gives none, or the interpreter is shutting down.
+    """
+    thread = _Thread(target, *arguments)
+    thread.start()
+    return thread
 
 
 class Watched:
@@ -249,7 +287,8 @@ class _Watch:
     """A timer with a thread, that is set to another time at each reading.
 
     The caller only notes the time; the thread is woken for an earlier one than it waits for,
-    and sees a later one when it wakes.
+    and sees a later one when it wakes. While it waits it holds the bell alone, so that it ends
+    when the watch is lost before anybody could stop it.
     """
 
     def __init__(self, end: Callable[[], None]) -> None:
@@ -258,20 +297,23 @@ class _Watch:
         self._look: Look = lambda: False
         # Held while the thread looks.
         self._looking = threading.Lock()
-        self._bell = threading.Event()
+        # A queue may be rung by the garbage collector as well, in any thread.
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         # When to look, and when the thread wakes of itself.
         self._due = self._wakes = math.inf
         self._is_stopped = False
         self.has_ended = False
         self.problem: Optional[Exception] = None
-        self._thread = start_thread(self._run)
+        bell = self._bell
+        this = weakref.ref(self, lambda _: bell.put(None))
+        self._thread = start_thread(_watch, this, bell)
 
     def begin(self, pause: Pause, look: Look) -> None:
         """Look after each pause, until it is time to rest."""
         self._pause, self._look = pause, look
         due = self._due = monotonic() + pause()
         if due < self._wakes:
-            self._bell.set()
+            self._bell.put(None)
 
     def rest(self) -> None:
         """Look no more; one look that is under way is waited for."""
@@ -281,24 +323,24 @@ class _Watch:
     def stop(self) -> None:
         """End the thread."""
         self._is_stopped = True
-        self._bell.set()
+        self._bell.put(None)
         # A look may take long; its thread ends after it. The garbage collector may be here
         # from any thread.
         if not self._looking.locked() and self._thread is not threading.current_thread():
             self._thread.join(LONGEST_END)
 
-    def _run(self) -> None:
-        while not self._is_stopped:
-            # From here on every `begin` rings, until it is known when to wake.
-            self._wakes = math.inf
-            self._wakes = due = self._due
-            wait = due - monotonic()
-            if wait > 0:
-                self._bell.wait(min(wait, threading.TIMEOUT_MAX))
-                self._bell.clear()
-            elif self._is_over():
-                self._end()
-                return
+    def turn(self) -> Optional[float]:
+        """Look if it is time to; give the seconds until it is, or None at the end."""
+        if self._is_stopped:
+            return None
+        # From here on every `begin` rings, until it is known when to wake.
+        self._wakes = math.inf
+        self._wakes = due = self._due
+        wait = due - monotonic()
+        if wait <= 0 and self._is_over():
+            self._end()
+            return None
+        return max(wait, 0.0)
 
     def _is_over(self) -> bool:
         """Look, if it is still time for it."""
@@ -313,6 +355,17 @@ class _Watch:
                 self.has_ended = True
             self._due = monotonic() + self._pause()
             return self.has_ended
+
+
+def _watch(this: weakref.ref[_Watch], bell: queue.SimpleQueue[None]) -> None:
+    while True:
+        watch = this()
+        wait = None if watch is None else watch.turn()
+        del watch
+        if wait is None:
+            return
+        with contextlib.suppress(queue.Empty):
+            wait_for(bell, wait)
 
 
 class Ahead:
@@ -353,8 +406,9 @@ class Ahead:
 
     def _take(self, within: float) -> Optional[Chunk]:
         """Give the next chunk, or None where there is none in time."""
-        chunk = wait_for(self._ahead, within)
-        if chunk is None:
+        try:
+            chunk = wait_for(self._ahead, within)
+        except queue.Empty:
             return None
         self._room.put(None)
         return chunk
@@ -372,6 +426,11 @@ class Ahead:
         interrupt(self._response)
         # Where that does not end it, the reader is told so all the same.
         self._ahead.put(b"")
+
+    def __del__(self) -> None:
+        """End the reading of one that was lost before anybody could close it."""
+        self._stopped.set()
+        self._room.put(None)
 
     def close(self) -> None:
         """End the reading."""

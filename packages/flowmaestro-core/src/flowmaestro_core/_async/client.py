@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Optional, Union
@@ -43,7 +44,8 @@ class AsyncCoreClient:
     Args:
         api_key: Your key; where it is None, the variable ``FLOWMAESTRO_API_KEY``.
         base_url: The backend's address, with or without ``/api/v1``; where it is None,
-            the variable ``FLOWMAESTRO_BASE_URL``, or else the public backend.
+            the variable ``FLOWMAESTRO_BASE_URL``, or else that of ``http_client``, or else
+            the public backend.
         timeout: Seconds for each step of a request (connecting, sending, each wait for
             bytes), or an ``httpx.Timeout``, or None for no bound.
         max_retries: How often a failed request is tried again, where that does no harm.
@@ -79,6 +81,9 @@ class AsyncCoreClient:
         options = Options().changed(
             timeout=timeout, max_retries=max_retries, headers=headers, retry_unsafe=retry_unsafe
         )
+        if base_url is None and not os.environ.get("FLOWMAESTRO_BASE_URL"):
+            # The client's own, which is an empty one where it was not set.
+            base_url = str(getattr(http_client, "base_url", "")) or None
         address = resolve_base_url(base_url)
         if isinstance(max_response_bytes, bool) or not isinstance(max_response_bytes, int):
             raise TypeError(f"max_response_bytes must be a whole number: {max_response_bytes!r}")

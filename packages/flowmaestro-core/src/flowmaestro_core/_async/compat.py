@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, Protocol, TypeVar, Union
+from weakref import ref
 
 import anyio
 
-from ..reading import LAST_MOMENT
+from ..coding import CodingError
+from ..reading import LAST_MOMENT, NOT_YOURS
 from ..response import Unanswered
+from ..sockets import expire_if_left_over, release
 
 if TYPE_CHECKING:
     import httpx
 
+    from ..coding import Unpacker
+
 __all__ = [
+    "INTERRUPTIONS",
     "AsyncPump",
     "Limiter",
     "Scoped",
@@ -41,6 +47,9 @@ __all__ = [
 T = TypeVar("T")
 
 sleep = anyio.sleep
+
+# Stands in for the twin's: cancellation comes at an await only, where httpcore cleans up.
+INTERRUPTIONS: tuple[type[BaseException], ...] = ()
 
 # Pieces that may be left of a chunk of 64 KiB, were each of them one byte.
 _MOST_BUFFERED = 65_536
@@ -63,26 +72,109 @@ def time_limit(seconds: Optional[float]) -> AbstractContextManager[object]:
 _NO_LIMIT = nullcontext()
 
 
-class Scoped(Generic[T]):
-    """Holds one thing per event loop: connections of one loop are of no use in another."""
+class _Closing(Protocol):
+    """What can be closed, or let go."""
+
+    # False where there is nothing to close.
+    is_ours: bool
+
+    async def aclose(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+ThingT = TypeVar("ThingT", bound=_Closing)
+
+
+class Scoped(Generic[ThingT]):
+    """Holds one thing per event loop: connections of one loop are of no use in another.
+
+    A loop that ends closes its thing, as it closes the generators that were begun in it. One
+    that is closed without that has its thing taken away when another loop comes.
+    """
 
     def __init__(self) -> None:
-        self._things: WeakKeyDictionary[Any, T] = WeakKeyDictionary()
+        self._things: dict[Any, tuple[ThingT, AsyncGenerator[None, bool]]] = {}
+        self._process = os.getpid()
 
-    def get(self, make: Callable[[], T]) -> T:
+    def get(self, make: Callable[[], ThingT]) -> ThingT:
         """Give this loop's thing, made at the first time."""
+        if self._process != os.getpid():
+            self._leave_to_parent()
         loop = _current_loop()
-        thing = self._things.get(loop)
-        if thing is None:
-            thing = self._things[loop] = make()
+        found = self._things.get(loop)
+        if found is not None:
+            return found[0]
+        self._drop_closed()
+        thing = make()
+        closing = _closed_with_loop(ref(self), loop, thing)
+        self._things[loop] = (thing, closing)
+        if thing.is_ours:
+            # Tells the loop of the generator.
+            _step(closing.__anext__())
         return thing
 
-    def take(self) -> Optional[T]:
-        """Give this loop's thing up, if there is one."""
-        thing = self._things.pop(_current_loop(), None)
-        # What belongs to other loops can only be closed there; those loops are over.
+    def __del__(self) -> None:
+        for loop, (thing, closing) in self._things.items():
+            if not isinstance(loop, asyncio.AbstractEventLoop) and thing.is_ours:
+                # asyncio closes a generator that is collected; trio complains of it instead.
+                thing.abandon()
+                _step(closing.asend(True))
+
+    async def aclose(self) -> None:
+        """Close this loop's thing, if there is one, and let go of the others."""
+        if self._process != os.getpid():
+            self._leave_to_parent()
+        found = self._things.pop(_current_loop(), None)
+        self._drop_closed()
+        # A loop that goes on elsewhere closes its own, as soon as nobody holds it.
         self._things.clear()
-        return thing
+        if found is not None:
+            await found[1].aclose()
+
+    def forget(self, loop: object) -> None:
+        """Forget the thing of a loop, which is closed."""
+        self._things.pop(loop, None)
+
+    def _drop_closed(self) -> None:
+        for loop in list(self._things):
+            if isinstance(loop, asyncio.AbstractEventLoop) and loop.is_closed():
+                found = self._things.pop(loop, None)
+                if found is not None:
+                    found[0].abandon()
+
+    def _leave_to_parent(self) -> None:
+        """Let go of what a parent process has made, whose event loops are not here."""
+        things, self._things, self._process = self._things, {}, os.getpid()
+        for thing, closing in things.values():
+            thing.abandon()
+            _inherited.append(closing)
+
+
+def _step(step: Any) -> None:
+    """Run a generator to its next yield or its end, before which it does not wait."""
+    with suppress(StopIteration, StopAsyncIteration):
+        step.send(None)
+
+
+# Generators of a parent process. One that is collected asks the parent's event loop to close
+# it, through a socket that both processes have.
+_inherited: list[object] = []
+
+
+async def _closed_with_loop(
+    scoped: ref[Scoped[Any]], loop: object, thing: _Closing
+) -> AsyncGenerator[None, bool]:
+    """Close a thing when the event loop ends that runs this, unless told that it is let go."""
+    is_let_go = False
+    try:
+        is_let_go = yield
+    finally:
+        if not is_let_go:
+            holder = scoped()
+            if holder is not None:
+                holder.forget(loop)
+            await thing.aclose()
 
 
 def _current_loop() -> Any:
@@ -97,25 +189,29 @@ def _current_loop() -> Any:
 
 
 class Limiter:
-    """Lets a number of calls through at a time; the others wait in line."""
+    """Lets a number of calls through at a time, or any; the others wait in line."""
 
-    def __init__(self, calls: int) -> None:
-        self._semaphore = anyio.Semaphore(calls, fast_acquire=True)
+    def __init__(self, calls: Optional[int]) -> None:
+        self._semaphore = None if calls is None else anyio.Semaphore(calls, fast_acquire=True)
 
-    async def enter(self, within: Optional[float]) -> bool:
-        """Wait for a place, at most so many seconds; False if there was none."""
+    async def enter(self, within: Optional[float]) -> Optional[object]:
+        """Wait for a turn, at most so many seconds; None if there was none."""
+        semaphore = self._semaphore
+        if semaphore is None:
+            return self
         try:
-            self._semaphore.acquire_nowait()
+            semaphore.acquire_nowait()
         except anyio.WouldBlock:
             with anyio.move_on_after(within):
-                await self._semaphore.acquire()
-                return True
-            return False
-        return True
+                await semaphore.acquire()
+                return self
+            return None
+        return self
 
-    def leave(self) -> None:
-        """Give the place back."""
-        self._semaphore.release()
+    def leave(self, turn: object) -> None:
+        """Give the turn back."""
+        if self._semaphore is not None:
+            self._semaphore.release()
 
 
 class Stop:
@@ -235,14 +331,16 @@ class AsyncPump:
         self,
         response: httpx.Response,
         failed: Callable[[Exception], Unanswered],
-        closed: Callable[[], None],
+        closed: Callable[[], object],
     ) -> None:
         # Only where there is a response there is httpx: importing this module is cheap.
         from ..http import TRANSPORT_FAILURES
 
         self._response = response
-        self._chunks = _chunks_of(response, closed)
+        self._ending = _Ending(response, closed)
+        self._chunks = _chunks_of(self._ending)
         self._failed = failed
+        self._process = os.getpid()
         # The last one: the client was closed while the stream was read.
         self._failures = (*TRANSPORT_FAILURES, anyio.ClosedResourceError)
         self._loop = _current_loop()
@@ -251,6 +349,8 @@ class AsyncPump:
 
     async def read(self) -> Union[bytes, Unanswered]:
         """Give the next bytes; none at the end of the response."""
+        if self._process != os.getpid():
+            return self._failed(OSError(NOT_YOURS))
         try:
             return await self._chunks.__anext__()
         except StopAsyncIteration:
@@ -289,6 +389,8 @@ class AsyncPump:
 
     async def interrupt(self) -> None:
         """End a reading that goes on in another task of this loop."""
+        if self._process != os.getpid():
+            return
         if self._beside is not None and not self._is_closed and self._loop is _current_loop():
             await self._beside.interrupt()
 
@@ -297,8 +399,16 @@ class AsyncPump:
         self._is_closed = True
         if isinstance(self._beside, _Watched):
             self._beside.stop()
+        if self._process != os.getpid():
+            release(self._response.extensions.get("network_stream"))
+            _inherited.append(self._chunks)
+            return
         with anyio.CancelScope(shield=True):
-            await self._chunks.aclose()
+            await self._ending.come()
+            # A loop that ends closes all generators at once, and may be in this one.
+            chunks: Any = self._chunks
+            if not chunks.ag_running:
+                await chunks.aclose()
 
 
 def _own_connection_of(response: httpx.Response) -> Any:
@@ -449,29 +559,62 @@ class _Grouped:
             self._scope.cancel()
 
 
-async def _chunks_of(
-    response: httpx.Response, closed: Callable[[], None]
-) -> AsyncGenerator[bytes, None]:
+class _Ending:
+    """The end of a response that is read in pieces; it comes once."""
+
+    def __init__(self, response: httpx.Response, closed: Callable[[], object]) -> None:
+        self.chunks = chunks_of(response)
+        self._response = response
+        self._closed = closed
+        self._has_come = False
+
+    async def come(self) -> None:
+        """Close the response, if nobody has done so."""
+        if self._has_come:
+            return
+        self._has_come = True
+        expire_if_left_over(self._response)
+        try:
+            await discard(self._response, self.chunks)
+        finally:
+            self._closed()
+
+
+async def _chunks_of(ending: _Ending) -> AsyncGenerator[bytes, None]:
     """Iterate over the bytes; as a generator it is closed by the event loop if it is lost."""
-    chunks = chunks_of(response)
     try:
         yield b""
-        async for chunk in chunks:
+        async for chunk in ending.chunks:
             yield chunk
     finally:
-        try:
-            await discard(response, chunks)
-        finally:
-            closed()
+        await ending.come()
 
 
 def chunks_of(response: httpx.Response) -> AsyncIterator[bytes]:
     """Iterate over a body; what is not packed needs none of httpx's layers of decoding."""
-    if response.is_stream_consumed or "content-encoding" in response.headers:
+    if response.is_stream_consumed:
         return response.aiter_bytes()
     stream: Any = response.stream
     chunks: AsyncIterator[bytes] = stream.__aiter__()
+    if "content-encoding" in response.headers:
+        from ..http import unpacker_of
+
+        unpacker = unpacker_of(response)
+        return response.aiter_bytes() if unpacker is None else _unpacked(response, chunks, unpacker)
     return chunks
+
+
+async def _unpacked(
+    response: httpx.Response, chunks: AsyncIterator[bytes], unpacker: Unpacker
+) -> AsyncGenerator[bytes, None]:
+    try:
+        async for chunk in chunks:
+            for piece in unpacker.feed(chunk):
+                yield piece
+        unpacker.end()
+    except CodingError:
+        await discard(response, chunks)
+        raise
 
 
 def in_time(
@@ -500,7 +643,7 @@ async def discard(response: httpx.Response, chunks: AsyncIterator[bytes]) -> Non
 async def open_pump(
     response: httpx.Response,
     failed: Callable[[Exception], Unanswered],
-    closed: Callable[[], None],
+    closed: Callable[[], object],
 ) -> AsyncPump:
     """Make a pump that owns the response from its first moment on.
 

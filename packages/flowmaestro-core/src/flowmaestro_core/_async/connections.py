@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Union
+from collections.abc import Awaitable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 from weakref import WeakSet
 
 import httpx
 
+from ..clock import monotonic
 from ..config import API_PREFIX, Options, Secret, Timeouts
 from ..http import (
     CLIENT_LIMITS,
     MAX_CALLS,
     TRANSPORT_FAILURES,
+    Body,
     answer_of,
     check_http_client,
     client_busy,
     headers_for,
+    own_of,
     proxy_of,
+    set_content,
     ssl_context_for,
+    steps_of,
     too_large,
+    transports_of,
     unanswered,
     warn_of_plain_http,
+    with_first_hook,
 )
 from ..response import Answer, Unanswered
-from .compat import AsyncPump, Limiter, Scoped, chunks_of, discard, in_time, open_pump
-from .senders import AsyncOneSender, AsyncSender, AsyncSenders
+from ..sockets import expire_if_left_over
+from .compat import (
+    INTERRUPTIONS,
+    AsyncPump,
+    Limiter,
+    Scoped,
+    chunks_of,
+    discard,
+    in_time,
+    open_pump,
+)
+from .senders import AsyncOneSender, AsyncPlace, AsyncSender, AsyncSenders
 
 if TYPE_CHECKING:
     from ..request import Request
 
 __all__ = ["AsyncConnections"]
 
-# Calls through the user's own client are bounded by that client's pool alone.
-_NO_BOUND = 1_000_000
+# Where there is no client of the user's: its user agent, and whether it has a key of its own.
+_AGENT_AND_AUTH = (None, False)
 
 # Addresses and sets of headers that are kept ready.
 _MOST_REMEMBERED = 1_000
@@ -59,7 +78,7 @@ class AsyncConnections:
         self._max_response_bytes = max_response_bytes
         self._senders: Scoped[Union[AsyncSenders, AsyncOneSender]] = Scoped()
         self._pumps: WeakSet[AsyncPump] = WeakSet()
-        self._headers: dict[tuple[tuple[tuple[str, str], ...], bool], httpx.Headers] = {}
+        self._headers: dict[tuple[object, ...], httpx.Headers] = {}
         self._urls: dict[str, httpx.URL] = {}
 
     async def exchange(
@@ -78,20 +97,32 @@ class AsyncConnections:
             until: When the answer must have been read, by the monotonic clock, or None.
         """
         senders = self._senders.get(self._open_senders)
-        if not await senders.limiter.enter(timeouts.pool):
+        if senders.tidy_at <= monotonic():
+            await senders.tidy()
+        turn = await senders.limiter.enter(timeouts.pool)
+        if turn is None:
             return client_busy()
-        sender = senders.take_for_call()
+        trace: Optional[AsyncTrace] = None
+        place: Optional[AsyncPlace] = None
         try:
-            response = await self._send(sender, request, options, timeouts)
+            place = senders.take_for_call()
+            trace = _trace_for(place.sender)
+            response = await self._send(place.sender, request, options, timeouts, until, trace)
             try:
                 body = await self._read(response, until)
             finally:
+                expire_if_left_over(response)
                 await response.aclose()
         except TRANSPORT_FAILURES as failure:
-            return self._unanswered(failure, timeouts)
+            return self._unanswered(failure, timeouts, trace)
+        except INTERRUPTIONS:
+            if place is not None:
+                senders.retire(place)
+            raise
         finally:
-            senders.give_back_for_call(sender)
-            senders.limiter.leave()
+            if place is not None:
+                senders.give_back(place)
+            senders.limiter.leave(turn)
         if body is None:
             return too_large(response, self._max_response_bytes)
         return answer_of(response, body)
@@ -121,10 +152,18 @@ class AsyncConnections:
         if last_event_id:
             extra["Last-Event-ID"] = last_event_id
         senders = self._senders.get(self._open_senders)
-        sender = senders.take_for_stream()
+        if senders.tidy_at <= monotonic():
+            await senders.tidy()
+        trace: Optional[AsyncTrace] = None
+        place: Optional[AsyncPlace] = None
         pump: Optional[AsyncPump] = None
+        response: Optional[httpx.Response] = None
         try:
-            response = await self._send(sender, request, options, timeouts, extra)
+            place = senders.take_for_stream()
+            trace = _trace_for(place.sender)
+            response = await self._send(
+                place.sender, request, options, timeouts, until, trace, extra
+            )
             kind = response.headers.get("content-type", "")
             if response.status_code == 200 and kind.lower().startswith("text/event-stream"):
                 # It began within the request's timeout; how long it may then be silent is
@@ -132,20 +171,27 @@ class AsyncConnections:
                 response.request.extensions["timeout"]["read"] = request.read_timeout
                 pump = await open_pump(
                     response,
-                    lambda failure: self._unanswered(failure, timeouts),
-                    lambda: senders.give_back_for_stream(sender),
+                    partial(self._unanswered, timeouts=timeouts),
+                    partial(senders.give_back, place),
                 )
                 self._pumps.add(pump)
                 return pump
             try:
                 body = await self._read(response, until)
             finally:
+                expire_if_left_over(response)
                 await response.aclose()
         except TRANSPORT_FAILURES as failure:
-            return self._unanswered(failure, timeouts)
+            return self._unanswered(failure, timeouts, trace)
+        except INTERRUPTIONS:
+            if place is not None:
+                senders.retire(place)
+            if response is not None and pump is None:
+                await response.aclose()
+            raise
         finally:
-            if pump is None:
-                senders.give_back_for_stream(sender)
+            if pump is None and place is not None:
+                senders.give_back(place)
         if body is None:
             return too_large(response, self._max_response_bytes)
         return answer_of(response, body)
@@ -154,9 +200,7 @@ class AsyncConnections:
         """Close the connections, and the streams that are open; the user's client stays open."""
         for pump in list(self._pumps):
             await pump.interrupt()
-        senders = self._senders.take()
-        if senders is not None:
-            await senders.aclose()
+        await self._senders.aclose()
 
     def _open_senders(self) -> Union[AsyncSenders, AsyncOneSender]:
         """Choose who sends.
@@ -166,15 +210,27 @@ class AsyncConnections:
         client, and proxies are for it as well.
         """
         if self._http_client is not None:
-            return AsyncOneSender(self._http_client, Limiter(_NO_BOUND), is_ours=False)
+            return AsyncOneSender(self._http_client, Limiter(None), is_ours=False)
+        # It imports httpcore, which httpx does with its first transport and not before.
+        from ..network import AsyncNetwork
+
         verify = ssl_context_for(self.base_url)
+        network = AsyncNetwork()
         proxy = proxy_of(self.base_url)
         if proxy is not None:
             client = httpx.AsyncClient(
                 verify=verify, limits=CLIENT_LIMITS, proxy=proxy, trust_env=False
             )
-            return AsyncOneSender(client, Limiter(MAX_CALLS), is_ours=True)
-        return AsyncSenders(lambda limits: httpx.AsyncHTTPTransport(verify=verify, limits=limits))
+            for transport in transports_of(client):
+                network.put_below(transport)
+            return AsyncOneSender(client, Limiter(MAX_CALLS), is_ours=True, network=network)
+
+        def open_transport(limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
+            transport = httpx.AsyncHTTPTransport(verify=verify, limits=limits)
+            network.put_below(transport)
+            return transport
+
+        return AsyncSenders(open_transport, network)
 
     async def _send(
         self,
@@ -182,6 +238,8 @@ class AsyncConnections:
         request: Request,
         options: Options,
         timeouts: Timeouts,
+        until: Optional[float],
+        trace: Optional[AsyncTrace],
         extra: Optional[dict[str, str]] = None,
     ) -> httpx.Response:
         headers = self._headers_of(options, with_body=request.body is not None)
@@ -195,24 +253,49 @@ class AsyncConnections:
                 url,
                 content=request.body,
                 headers=headers,
-                timeout=httpx.Timeout(
-                    connect=timeouts.connect,
-                    read=timeouts.read,
-                    write=timeouts.write,
-                    pool=timeouts.pool,
-                ),
+                # httpx puts the client's own in the place of the address's.
+                params=url.params if sender.params else None,
+                extensions={"timeout": steps_of(timeouts)},
             )
-            return await sender.send(message, stream=True, follow_redirects=False)
+            if trace is not None:
+                trace.then = message.extensions.get("trace")
+                message.extensions["trace"] = trace
+            if request.body is not None:  # async only
+                message.stream = Body(request.body)  # async only
+            return await self._send_through(sender, message, until)
         message = httpx.Request(
             request.method,
             url,
             content=request.body,
             headers=headers,
-            extensions={"timeout": timeouts._asdict()},
+            extensions={"timeout": steps_of(timeouts)},
         )
+        if request.body is not None:  # async only
+            message.stream = Body(request.body)  # async only
         response = await sender.handle_async_request(message)
         response.request = message
         return response
+
+    async def _send_through(
+        self, client: httpx.AsyncClient, message: httpx.Request, until: Optional[float]
+    ) -> httpx.Response:
+        """Send through a client, whose event hooks may raise what the status says."""
+
+        async def read_error(response: httpx.Response) -> None:
+            # Where a hook raises, httpx closes the response unread.
+            if response.is_error and not response.is_stream_consumed:
+                body = await self._read(response, until)
+                expire_if_left_over(response)
+                await response.aclose()
+                set_content(response, body)
+
+        if client.event_hooks["response"]:
+            client = with_first_hook(client, read_error)
+        try:
+            return await client.send(message, stream=True, follow_redirects=False)
+        except httpx.HTTPStatusError as raised:
+            # The status is ours to judge: it decides about retries and the class of the error.
+            return raised.response
 
     def _url_of(self, path: str) -> httpx.URL:
         """Parse an address once: polling asks for the same one again and again."""
@@ -225,14 +308,15 @@ class AsyncConnections:
 
     def _headers_of(self, options: Options, *, with_body: bool) -> httpx.Headers:
         """Write the headers that a client sends again and again only once."""
-        headers = self._headers.get((options.headers, with_body))
+        agent, taken = _AGENT_AND_AUTH if self._http_client is None else own_of(self._http_client)
+        key = (options.headers, with_body, agent, taken)
+        headers = self._headers.get(key)
         if headers is None:
-            taken = self._http_client is not None and self._http_client.auth is not None
-            headers = headers_for(self._secret, options, key_header=taken)
+            headers = headers_for(self._secret, options, key_header=taken, user_agent=agent)
             if with_body:
                 headers["Content-Type"] = "application/json"
             if len(self._headers) < _MOST_REMEMBERED:
-                self._headers[options.headers, with_body] = headers
+                self._headers[key] = headers
         return headers
 
     async def _read(self, response: httpx.Response, until: Optional[float]) -> Optional[bytes]:
@@ -240,6 +324,9 @@ class AsyncConnections:
         if response.is_stream_consumed:
             # An event hook of the user's client has read it.
             return response.content
+        if response.is_closed:
+            # A hook has raised for a status that is no error.
+            return b""
         size = 0
         parts: list[bytes] = []
         chunks = chunks_of(response)
@@ -251,5 +338,36 @@ class AsyncConnections:
             parts.append(chunk)
         return b"".join(parts)
 
-    def _unanswered(self, failure: Exception, timeouts: Timeouts) -> Unanswered:
-        return unanswered(failure, self._address, timeouts)
+    def _unanswered(
+        self, failure: Exception, timeouts: Timeouts, trace: Optional[AsyncTrace] = None
+    ) -> Unanswered:
+        was_sent = trace is None or trace.may_have_sent
+        return unanswered(failure, self._address, timeouts, was_sent=was_sent)
+
+
+class AsyncTrace:
+    """Notes how far a request got that a proxy may stand in the way of."""
+
+    def __init__(self) -> None:
+        # What the user traces with.
+        self.then: Optional[Callable[[str, dict[str, Any]], Awaitable[object]]] = None
+        self._is_told = False
+        self._has_begun = False
+
+    async def __call__(self, name: str, info: dict[str, Any]) -> None:
+        self._is_told = True
+        if name.endswith("send_request_headers.started"):
+            # A tunnel through a proxy is asked for in the same way.
+            self._has_begun = self._has_begun or info["request"].method != b"CONNECT"
+        if self.then is not None:
+            await self.then(name, info)
+
+    @property
+    def may_have_sent(self) -> bool:
+        """False where it is known that not even the request's head was sent."""
+        return self._has_begun or not self._is_told
+
+
+def _trace_for(sender: AsyncSender) -> Optional[AsyncTrace]:
+    """Trace where a proxy may be: through a client."""
+    return AsyncTrace() if isinstance(sender, httpx.AsyncClient) else None

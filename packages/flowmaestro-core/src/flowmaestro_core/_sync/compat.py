@@ -11,10 +11,13 @@ import threading
 import time
 import weakref
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, Protocol, TypeVar, Union
 
+from .. import errors
 from ..reading import (
     LONGEST_END,
+    NOT_YOURS,
     Ahead,
     Step,
     Watched,
@@ -27,11 +30,15 @@ from ..reading import (
     wait_for,
 )
 from ..response import Unanswered
+from ..sockets import expire_if_left_over, release
 
 if TYPE_CHECKING:
     import httpx
 
+    from ..coding import Unpacker
+
 __all__ = [
+    "INTERRUPTIONS",
     "Limiter",
     "Pump",
     "Scoped",
@@ -50,6 +57,10 @@ __all__ = [
 T = TypeVar("T")
 
 sleep = time.sleep
+
+# What leaves a request in the middle of a step: Ctrl-C, the exception of a signal's handler,
+# one that is set in the thread from outside.
+INTERRUPTIONS: tuple[type[BaseException], ...] = (BaseException,)
 
 
 def settle(result: object) -> None:
@@ -71,60 +82,127 @@ def time_limit(seconds: Optional[float]) -> _NoLimit:
     return _NoLimit()
 
 
-class Scoped(Generic[T]):
-    """Holds one thing per process: a child made by fork may not use its parent's sockets."""
+class _Closing(Protocol):
+    """What can be closed, or let go."""
+
+    def close(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+ThingT = TypeVar("ThingT", bound=_Closing)
+
+
+class _Held(Generic[ThingT]):
+    """What a process has of its own."""
 
     def __init__(self) -> None:
-        self.forget()
+        self.thing: Optional[ThingT] = None
+        # Not the parent's, which another of its threads may hold for ever.
+        self.lock = threading.Lock()
+
+
+class Scoped(Generic[ThingT]):
+    """Holds one thing per process: a child made by fork may not use its parent's sockets.
+
+    Python is not told of every fork, so the process is asked for each time.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[int, _Held[ThingT]] = {}
         _scoped.add(self)
 
-    def forget(self) -> None:
-        """Begin anew, in a child process."""
-        self._thing: Optional[T] = None
-        self._lock = threading.Lock()
-
-    def get(self, make: Callable[[], T]) -> T:
+    def get(self, make: Callable[[], ThingT]) -> ThingT:
         """Give this process's thing, made at the first time."""
-        thing = self._thing
+        held = self._held.get(os.getpid())
+        if held is None:
+            held = self._begin()
+        thing = held.thing
         if thing is None:
-            with self._lock:
-                thing = self._thing
+            with held.lock:
+                thing = held.thing
                 if thing is None:
-                    thing = self._thing = make()
+                    thing = held.thing = make()
         return thing
 
-    def take(self) -> Optional[T]:
-        """Give this process's thing up, if there is one."""
-        with self._lock:
-            thing, self._thing = self._thing, None
-        return thing
+    def close(self) -> None:
+        """Close this process's thing, if there is one."""
+        held = self._begin()
+        with held.lock:
+            thing, held.thing = held.thing, None
+        if thing is not None:
+            thing.close()
+
+    def leave_to_parent(self) -> None:
+        """Let go of what a parent process has made."""
+        process = os.getpid()
+        for other in list(self._held):
+            if other != process:
+                held = self._held.pop(other, None)
+                if held is not None and held.thing is not None:
+                    held.thing.abandon()
+
+    def _begin(self) -> _Held[ThingT]:
+        # One step, for threads that come here at the same time.
+        held = self._held.setdefault(os.getpid(), _Held())
+        self.leave_to_parent()
+        return held
 
 
 _scoped: weakref.WeakSet[Scoped[Any]] = weakref.WeakSet()
 
 
-def _forget_all() -> None:
+def _leave_all_to_parent() -> None:
     for scoped in list(_scoped):
-        scoped.forget()
+        scoped.leave_to_parent()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    # Also for a child that never makes a call: its copy would keep a connection open that
+    # the parent closes.
+    os.register_at_fork(after_in_child=_leave_all_to_parent)
+
+
+class _Turn:
+    """A call that may be under way. One that is lost goes back into the line by itself."""
+
+    __slots__ = ("_line",)
+
+    def __init__(self, line: queue.SimpleQueue[_Turn]) -> None:
+        self._line = weakref.ref(line)
+
+    def __del__(self) -> None:
+        line = self._line()
+        if line is not None:
+            line.put(type(self)(line))
 
 
 class Limiter:
-    """Lets a number of calls through at a time; the others wait in line."""
+    """Lets a number of calls through at a time, or any; the others wait in line."""
 
-    def __init__(self, calls: int) -> None:
-        self._semaphore = threading.Semaphore(calls)
+    def __init__(self, calls: Optional[int]) -> None:
+        # Its steps are written in C: an exception that is set from outside comes before one
+        # or after it, and not in the middle.
+        self._line: Optional[queue.SimpleQueue[_Turn]] = None
+        if calls is not None:
+            self._line = queue.SimpleQueue()
+            for _ in range(calls):
+                self._line.put(_Turn(self._line))
 
-    def enter(self, within: Optional[float]) -> bool:
-        """Wait for a place, at most so many seconds; False if there was none."""
-        return self._semaphore.acquire(timeout=within)
+    def enter(self, within: Optional[float]) -> Optional[object]:
+        """Wait for a turn, at most so many seconds; None if there was none."""
+        line = self._line
+        if line is None:
+            return self
+        try:
+            return wait_for(line, within)
+        except queue.Empty:
+            return None
 
-    def leave(self) -> None:
-        """Give the place back."""
-        self._semaphore.release()
+    def leave(self, turn: object) -> None:
+        """Give the turn back."""
+        if self._line is not None and isinstance(turn, _Turn):
+            self._line.put(turn)
 
 
 class Stop:
@@ -152,7 +230,8 @@ class Stop:
 
     def sleep(self, seconds: float) -> None:
         """Pause, at most until ``set`` is called."""
-        wait_for(self._wake, seconds)
+        with suppress(queue.Empty):
+            wait_for(self._wake, seconds)
 
 
 def close_unless_running(events: Generator[Any, None, None]) -> None:
@@ -179,7 +258,14 @@ class Stepper(Generic[T]):
         # A close from another thread does not wait for a step that cannot be interrupted.
         stop.wakes.append(self._taken)
         self._is_under_way = False
-        self._thread = start_thread(take_steps, items, self._asked, self._taken)
+        try:
+            self._thread = start_thread(take_steps, items, self._asked, self._taken)
+        except RuntimeError as refused:
+            # By the operating system, or at the exit of the interpreter.
+            raise errors.StreamError(
+                f"heartbeats need a thread, and none can be started: {refused}",
+                code="thread_refused",
+            ) from None
 
     def next(self, seconds: float) -> Optional[list[T]]:
         """Wait for a step.
@@ -190,7 +276,9 @@ class Stepper(Generic[T]):
         if not self._is_under_way:
             self._is_under_way = True
             self._asked.put(True)
-        step = None if self._stop.is_set else wait_for(self._taken, seconds)
+        step: Optional[Step] = None
+        with suppress(queue.Empty):
+            step = None if self._stop.is_set else wait_for(self._taken, seconds)
         if step is None:
             return None if self._stop.is_set else []
         self._is_under_way = False
@@ -213,11 +301,14 @@ class Pump:
     that it needs for this is started when it is first called, and ended with the pump.
     """
 
+    # Until it is made.
+    _is_closed = True
+
     def __init__(
         self,
         response: httpx.Response,
         failed: Callable[[Exception], Unanswered],
-        closed: Callable[[], None],
+        closed: Callable[[], object],
     ) -> None:
         self._response = response
         self._failed = failed
@@ -227,10 +318,13 @@ class Pump:
         # Held by who ends the reading, so that nobody's is ended who has the connection next.
         # A signal's handler may come while its own thread holds it.
         self._ending = threading.RLock()
+        self._process = os.getpid()
         self._is_closed = False
 
     def read(self) -> Union[bytes, Unanswered]:
         """Give the next bytes; none at the end of the response."""
+        if self._process != os.getpid():
+            return self._failed(OSError(NOT_YOURS))
         return read_from(self._chunks, self._failed)
 
     def next(
@@ -245,19 +339,27 @@ class Pump:
         Returns:
             Bytes, none at the end of the response; None when a look ended it.
         """
+        if self._process != os.getpid():
+            return self._failed(OSError(NOT_YOURS))
         beside = self._beside
         if beside is None:
             way = Watched if is_interruptible(self._response) else Ahead
-            beside = self._beside = way(self._response, self._chunks, self._failed)
+            try:
+                beside = self._beside = way(self._response, self._chunks, self._failed)
+            except RuntimeError as refused:
+                # By the operating system, or at the exit of the interpreter.
+                return self._failed(OSError(f"no thread can be started to watch it: {refused}"))
         return beside.next(pause, look)
 
     def finish(self) -> None:
         """Give the server a moment to end the response, so that its connection is kept."""
-        if self._beside is not None:
+        if self._beside is not None and self._process == os.getpid():
             self._beside.finish()
 
     def interrupt(self) -> None:
         """End a reading that goes on in another thread."""
+        if self._process != os.getpid():
+            return
         with self._ending:
             if self._is_closed:
                 return
@@ -268,22 +370,62 @@ class Pump:
 
     def close(self) -> None:
         """Close the response and free its connection."""
+        if self._process != os.getpid():
+            if not self._is_closed:
+                self._is_closed = True
+                # The threads are not here, and locks may be held by them for ever.
+                release(self._response.extensions.get("network_stream"))
+                _inherited.append((self._chunks, self._beside))
+            return
         with self._ending:
             if self._is_closed:
                 return
             self._is_closed = True
-        if self._beside is not None:
-            self._beside.close()
-        self._response.close()
+        try:
+            if self._beside is not None:
+                self._beside.close()
+            expire_if_left_over(self._response)
+            self._response.close()
+        except BaseException:
+            # The place is not given back: when it is lost, all that it had is closed.
+            release(self._response.extensions.get("network_stream"))
+            raise
         self._closed()
+
+    def __del__(self) -> None:
+        """Free the connection of a pump that was lost before anybody could close it.
+
+        Nothing here takes a lock: the garbage collector may be here from any thread.
+        """
+        if not self._is_closed:
+            self._is_closed = True
+            release(self._response.extensions.get("network_stream"))
+            if self._process != os.getpid():
+                _inherited.append((self._chunks, self._beside))
+
+
+# What was read in a parent process. Its end would take locks that nobody here gives back.
+_inherited: list[object] = []
 
 
 def chunks_of(response: httpx.Response) -> Iterator[bytes]:
     """Iterate over a body; what is not packed needs none of httpx's layers of decoding."""
-    if response.is_stream_consumed or "content-encoding" in response.headers:
+    if response.is_stream_consumed:
         return response.iter_bytes()
     stream: Any = response.stream
-    return iter(stream)
+    chunks: Iterator[bytes] = iter(stream)
+    if "content-encoding" in response.headers:
+        from ..http import unpacker_of
+
+        unpacker = unpacker_of(response)
+        return response.iter_bytes() if unpacker is None else _unpacked(chunks, unpacker)
+    return chunks
+
+
+def _unpacked(chunks: Iterator[bytes], unpacker: Unpacker) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield from unpacker.feed(chunk)
+    unpacker.end()
 
 
 def in_time(
@@ -307,7 +449,7 @@ def discard(response: httpx.Response, chunks: Iterator[bytes]) -> None:
 def open_pump(
     response: httpx.Response,
     failed: Callable[[Exception], Unanswered],
-    closed: Callable[[], None],
+    closed: Callable[[], object],
 ) -> Pump:
     """Make a pump that owns the response from its first moment on.
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Union
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 from weakref import WeakSet
 
 import httpx
 
+from ..clock import monotonic
 from ..config import API_PREFIX, Options, Secret, Timeouts
 from ..http import (
     CLIENT_LIMITS,
@@ -17,23 +19,38 @@ from ..http import (
     check_http_client,
     client_busy,
     headers_for,
+    own_of,
     proxy_of,
+    set_content,
     ssl_context_for,
+    steps_of,
     too_large,
+    transports_of,
     unanswered,
     warn_of_plain_http,
+    with_first_hook,
 )
 from ..response import Answer, Unanswered
-from .compat import Limiter, Pump, Scoped, chunks_of, discard, in_time, open_pump
-from .senders import OneSender, Sender, Senders
+from ..sockets import expire_if_left_over
+from .compat import (
+    INTERRUPTIONS,
+    Limiter,
+    Pump,
+    Scoped,
+    chunks_of,
+    discard,
+    in_time,
+    open_pump,
+)
+from .senders import OneSender, Place, Sender, Senders
 
 if TYPE_CHECKING:
     from ..request import Request
 
 __all__ = ["Connections"]
 
-# Calls through the user's own client are bounded by that client's pool alone.
-_NO_BOUND = 1_000_000
+# Where there is no client of the user's: its user agent, and whether it has a key of its own.
+_AGENT_AND_AUTH = (None, False)
 
 # Addresses and sets of headers that are kept ready.
 _MOST_REMEMBERED = 1_000
@@ -60,7 +77,7 @@ class Connections:
         self._max_response_bytes = max_response_bytes
         self._senders: Scoped[Union[Senders, OneSender]] = Scoped()
         self._pumps: WeakSet[Pump] = WeakSet()
-        self._headers: dict[tuple[tuple[tuple[str, str], ...], bool], httpx.Headers] = {}
+        self._headers: dict[tuple[object, ...], httpx.Headers] = {}
         self._urls: dict[str, httpx.URL] = {}
 
     def exchange(
@@ -79,20 +96,32 @@ class Connections:
             until: When the answer must have been read, by the monotonic clock, or None.
         """
         senders = self._senders.get(self._open_senders)
-        if not senders.limiter.enter(timeouts.pool):
+        if senders.tidy_at <= monotonic():
+            senders.tidy()
+        turn = senders.limiter.enter(timeouts.pool)
+        if turn is None:
             return client_busy()
-        sender = senders.take_for_call()
+        trace: Optional[Trace] = None
+        place: Optional[Place] = None
         try:
-            response = self._send(sender, request, options, timeouts)
+            place = senders.take_for_call()
+            trace = _trace_for(place.sender)
+            response = self._send(place.sender, request, options, timeouts, until, trace)
             try:
                 body = self._read(response, until)
             finally:
+                expire_if_left_over(response)
                 response.close()
         except TRANSPORT_FAILURES as failure:
-            return self._unanswered(failure, timeouts)
+            return self._unanswered(failure, timeouts, trace)
+        except INTERRUPTIONS:
+            if place is not None:
+                senders.retire(place)
+            raise
         finally:
-            senders.give_back_for_call(sender)
-            senders.limiter.leave()
+            if place is not None:
+                senders.give_back(place)
+            senders.limiter.leave(turn)
         if body is None:
             return too_large(response, self._max_response_bytes)
         return answer_of(response, body)
@@ -122,10 +151,16 @@ class Connections:
         if last_event_id:
             extra["Last-Event-ID"] = last_event_id
         senders = self._senders.get(self._open_senders)
-        sender = senders.take_for_stream()
+        if senders.tidy_at <= monotonic():
+            senders.tidy()
+        trace: Optional[Trace] = None
+        place: Optional[Place] = None
         pump: Optional[Pump] = None
+        response: Optional[httpx.Response] = None
         try:
-            response = self._send(sender, request, options, timeouts, extra)
+            place = senders.take_for_stream()
+            trace = _trace_for(place.sender)
+            response = self._send(place.sender, request, options, timeouts, until, trace, extra)
             kind = response.headers.get("content-type", "")
             if response.status_code == 200 and kind.lower().startswith("text/event-stream"):
                 # It began within the request's timeout; how long it may then be silent is
@@ -133,20 +168,27 @@ class Connections:
                 response.request.extensions["timeout"]["read"] = request.read_timeout
                 pump = open_pump(
                     response,
-                    lambda failure: self._unanswered(failure, timeouts),
-                    lambda: senders.give_back_for_stream(sender),
+                    partial(self._unanswered, timeouts=timeouts),
+                    partial(senders.give_back, place),
                 )
                 self._pumps.add(pump)
                 return pump
             try:
                 body = self._read(response, until)
             finally:
+                expire_if_left_over(response)
                 response.close()
         except TRANSPORT_FAILURES as failure:
-            return self._unanswered(failure, timeouts)
+            return self._unanswered(failure, timeouts, trace)
+        except INTERRUPTIONS:
+            if place is not None:
+                senders.retire(place)
+            if response is not None and pump is None:
+                response.close()
+            raise
         finally:
-            if pump is None:
-                senders.give_back_for_stream(sender)
+            if pump is None and place is not None:
+                senders.give_back(place)
         if body is None:
             return too_large(response, self._max_response_bytes)
         return answer_of(response, body)
@@ -155,9 +197,7 @@ class Connections:
         """Close the connections, and the streams that are open; the user's client stays open."""
         for pump in list(self._pumps):
             pump.interrupt()
-        senders = self._senders.take()
-        if senders is not None:
-            senders.close()
+        self._senders.close()
 
     def _open_senders(self) -> Union[Senders, OneSender]:
         """Choose who sends.
@@ -167,13 +207,25 @@ class Connections:
         client, and proxies are for it as well.
         """
         if self._http_client is not None:
-            return OneSender(self._http_client, Limiter(_NO_BOUND), is_ours=False)
+            return OneSender(self._http_client, Limiter(None), is_ours=False)
+        # It imports httpcore, which httpx does with its first transport and not before.
+        from ..network import Network
+
         verify = ssl_context_for(self.base_url)
+        network = Network()
         proxy = proxy_of(self.base_url)
         if proxy is not None:
             client = httpx.Client(verify=verify, limits=CLIENT_LIMITS, proxy=proxy, trust_env=False)
-            return OneSender(client, Limiter(MAX_CALLS), is_ours=True)
-        return Senders(lambda limits: httpx.HTTPTransport(verify=verify, limits=limits))
+            for transport in transports_of(client):
+                network.put_below(transport)
+            return OneSender(client, Limiter(MAX_CALLS), is_ours=True, network=network)
+
+        def open_transport(limits: httpx.Limits) -> httpx.HTTPTransport:
+            transport = httpx.HTTPTransport(verify=verify, limits=limits)
+            network.put_below(transport)
+            return transport
+
+        return Senders(open_transport, network)
 
     def _send(
         self,
@@ -181,6 +233,8 @@ class Connections:
         request: Request,
         options: Options,
         timeouts: Timeouts,
+        until: Optional[float],
+        trace: Optional[Trace],
         extra: Optional[dict[str, str]] = None,
     ) -> httpx.Response:
         headers = self._headers_of(options, with_body=request.body is not None)
@@ -194,24 +248,45 @@ class Connections:
                 url,
                 content=request.body,
                 headers=headers,
-                timeout=httpx.Timeout(
-                    connect=timeouts.connect,
-                    read=timeouts.read,
-                    write=timeouts.write,
-                    pool=timeouts.pool,
-                ),
+                # httpx puts the client's own in the place of the address's.
+                params=url.params if sender.params else None,
+                extensions={"timeout": steps_of(timeouts)},
             )
-            return sender.send(message, stream=True, follow_redirects=False)
+            if trace is not None:
+                trace.then = message.extensions.get("trace")
+                message.extensions["trace"] = trace
+            return self._send_through(sender, message, until)
         message = httpx.Request(
             request.method,
             url,
             content=request.body,
             headers=headers,
-            extensions={"timeout": timeouts._asdict()},
+            extensions={"timeout": steps_of(timeouts)},
         )
         response = sender.handle_request(message)
         response.request = message
         return response
+
+    def _send_through(
+        self, client: httpx.Client, message: httpx.Request, until: Optional[float]
+    ) -> httpx.Response:
+        """Send through a client, whose event hooks may raise what the status says."""
+
+        def read_error(response: httpx.Response) -> None:
+            # Where a hook raises, httpx closes the response unread.
+            if response.is_error and not response.is_stream_consumed:
+                body = self._read(response, until)
+                expire_if_left_over(response)
+                response.close()
+                set_content(response, body)
+
+        if client.event_hooks["response"]:
+            client = with_first_hook(client, read_error)
+        try:
+            return client.send(message, stream=True, follow_redirects=False)
+        except httpx.HTTPStatusError as raised:
+            # The status is ours to judge: it decides about retries and the class of the error.
+            return raised.response
 
     def _url_of(self, path: str) -> httpx.URL:
         """Parse an address once: polling asks for the same one again and again."""
@@ -224,14 +299,15 @@ class Connections:
 
     def _headers_of(self, options: Options, *, with_body: bool) -> httpx.Headers:
         """Write the headers that a client sends again and again only once."""
-        headers = self._headers.get((options.headers, with_body))
+        agent, taken = _AGENT_AND_AUTH if self._http_client is None else own_of(self._http_client)
+        key = (options.headers, with_body, agent, taken)
+        headers = self._headers.get(key)
         if headers is None:
-            taken = self._http_client is not None and self._http_client.auth is not None
-            headers = headers_for(self._secret, options, key_header=taken)
+            headers = headers_for(self._secret, options, key_header=taken, user_agent=agent)
             if with_body:
                 headers["Content-Type"] = "application/json"
             if len(self._headers) < _MOST_REMEMBERED:
-                self._headers[options.headers, with_body] = headers
+                self._headers[key] = headers
         return headers
 
     def _read(self, response: httpx.Response, until: Optional[float]) -> Optional[bytes]:
@@ -239,6 +315,9 @@ class Connections:
         if response.is_stream_consumed:
             # An event hook of the user's client has read it.
             return response.content
+        if response.is_closed:
+            # A hook has raised for a status that is no error.
+            return b""
         size = 0
         parts: list[bytes] = []
         chunks = chunks_of(response)
@@ -250,5 +329,36 @@ class Connections:
             parts.append(chunk)
         return b"".join(parts)
 
-    def _unanswered(self, failure: Exception, timeouts: Timeouts) -> Unanswered:
-        return unanswered(failure, self._address, timeouts)
+    def _unanswered(
+        self, failure: Exception, timeouts: Timeouts, trace: Optional[Trace] = None
+    ) -> Unanswered:
+        was_sent = trace is None or trace.may_have_sent
+        return unanswered(failure, self._address, timeouts, was_sent=was_sent)
+
+
+class Trace:
+    """Notes how far a request got that a proxy may stand in the way of."""
+
+    def __init__(self) -> None:
+        # What the user traces with.
+        self.then: Optional[Callable[[str, dict[str, Any]], object]] = None
+        self._is_told = False
+        self._has_begun = False
+
+    def __call__(self, name: str, info: dict[str, Any]) -> None:
+        self._is_told = True
+        if name.endswith("send_request_headers.started"):
+            # A tunnel through a proxy is asked for in the same way.
+            self._has_begun = self._has_begun or info["request"].method != b"CONNECT"
+        if self.then is not None:
+            self.then(name, info)
+
+    @property
+    def may_have_sent(self) -> bool:
+        """False where it is known that not even the request's head was sent."""
+        return self._has_begun or not self._is_told
+
+
+def _trace_for(sender: Sender) -> Optional[Trace]:
+    """Trace where a proxy may be: through a client."""
+    return Trace() if isinstance(sender, httpx.Client) else None
