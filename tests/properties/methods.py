@@ -19,7 +19,7 @@ from tests.conftest import KEY
 URL = "http://127.0.0.1:1"
 
 # Of the client itself: what makes no request.
-_LOCAL = {"with_options", "close", "aclose", "call", "open"}
+_LOCAL = {"with_options", "close", "aclose", "call", "open", "follow"}
 
 # A value for each parameter; None leaves an optional one out.
 SAMPLES: dict[str, Any] = {
@@ -47,6 +47,7 @@ SAMPLES: dict[str, Any] = {
     "timeout": 5.0,
     "raise_on_failure": True,
     "on_update": None,
+    "heartbeat": 0.5,
 }
 
 # What starts something: done twice, it would be there twice.

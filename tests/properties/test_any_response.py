@@ -240,7 +240,8 @@ def check_outcome(method: str, error: FlowMaestroError, api: Api) -> None:
         assert error.outcome_unknown is False
         return
     if method.endswith("stream") and any(reply.status == 200 for *_, reply in api.exchanges):
-        # Once a stream is open, its errors are those of streams.
+        # The message was posted, and the reply is not all there.
+        assert error.outcome_unknown is True
         return
     if isinstance(error, ExecutionFailedError):
         assert error.outcome_unknown is False, "it is known to have ended"

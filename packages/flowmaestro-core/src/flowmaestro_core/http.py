@@ -26,6 +26,7 @@ __all__ = [
     "MAX_CALLS",
     "STREAM_LIMITS",
     "TRANSPORT_FAILURES",
+    "UNREADABLE",
     "Body",
     "answer_of",
     "client_busy",
@@ -75,6 +76,9 @@ TRANSPORT_FAILURES = (
     UnicodeError,
     CodingError,
 )
+
+# Bodies that are not in the coding that their headers name.
+UNREADABLE = (httpx.DecodingError, CodingError)
 
 # Seconds from which on a step has no bound. Sockets wait at most 24 days on some systems.
 _NO_BOUND = 2_000_000.0
@@ -326,7 +330,7 @@ def unanswered(
             f"the request to {address} cannot be sent: {what}", code="request_invalid"
         )
         return Unanswered(error, NOT_SENT, final=True)
-    if isinstance(failure, (httpx.DecodingError, CodingError)):
+    if isinstance(failure, UNREADABLE):
         error = errors.ServerError(
             f"the response from {address} cannot be unpacked: {what}", code="invalid_response"
         )

@@ -317,6 +317,7 @@ class AsyncThreads:
                 decode=decode,
                 ends=is_end,
                 reconnects=False,
+                started={"thread_id": thread_id},
                 max_retries=client.options.max_retries,
                 deadline=client.options.deadline,
             )

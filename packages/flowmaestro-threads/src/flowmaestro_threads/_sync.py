@@ -318,6 +318,7 @@ class Threads:
                 decode=decode,
                 ends=is_end,
                 reconnects=False,
+                started={"thread_id": thread_id},
                 max_retries=client.options.max_retries,
                 deadline=client.options.deadline,
             )

@@ -15,6 +15,7 @@ from ..http import (
     CLIENT_LIMITS,
     MAX_CALLS,
     TRANSPORT_FAILURES,
+    UNREADABLE,
     Body,
     answer_of,
     check_http_client,
@@ -108,11 +109,7 @@ class AsyncConnections:
             place = senders.take_for_call()
             trace = _trace_for(place.sender)
             response = await self._send(place.sender, request, options, timeouts, until, trace)
-            try:
-                body = await self._read(response, until)
-            finally:
-                expire_if_left_over(response)
-                await response.aclose()
+            body = await self._read_and_close(response, until)
         except TRANSPORT_FAILURES as failure:
             return self._unanswered(failure, timeouts, trace)
         except INTERRUPTIONS:
@@ -176,11 +173,7 @@ class AsyncConnections:
                 )
                 self._pumps.add(pump)
                 return pump
-            try:
-                body = await self._read(response, until)
-            finally:
-                expire_if_left_over(response)
-                await response.aclose()
+            body = await self._read_and_close(response, until)
         except TRANSPORT_FAILURES as failure:
             return self._unanswered(failure, timeouts, trace)
         except INTERRUPTIONS:
@@ -318,6 +311,21 @@ class AsyncConnections:
             if len(self._headers) < _MOST_REMEMBERED:
                 self._headers[key] = headers
         return headers
+
+    async def _read_and_close(
+        self, response: httpx.Response, until: Optional[float]
+    ) -> Optional[bytes]:
+        """Read a whole body, or give None if it is longer than the limit."""
+        try:
+            return await self._read(response, until)
+        except UNREADABLE:
+            # A refusal is one in any coding: its status says what happened.
+            if 200 <= response.status_code < 300:
+                raise
+            return b""
+        finally:
+            expire_if_left_over(response)
+            await response.aclose()
 
     async def _read(self, response: httpx.Response, until: Optional[float]) -> Optional[bytes]:
         """Read a body, or give None if it is longer than the limit."""

@@ -15,6 +15,7 @@ from ..http import (
     CLIENT_LIMITS,
     MAX_CALLS,
     TRANSPORT_FAILURES,
+    UNREADABLE,
     answer_of,
     check_http_client,
     client_busy,
@@ -107,11 +108,7 @@ class Connections:
             place = senders.take_for_call()
             trace = _trace_for(place.sender)
             response = self._send(place.sender, request, options, timeouts, until, trace)
-            try:
-                body = self._read(response, until)
-            finally:
-                expire_if_left_over(response)
-                response.close()
+            body = self._read_and_close(response, until)
         except TRANSPORT_FAILURES as failure:
             return self._unanswered(failure, timeouts, trace)
         except INTERRUPTIONS:
@@ -173,11 +170,7 @@ class Connections:
                 )
                 self._pumps.add(pump)
                 return pump
-            try:
-                body = self._read(response, until)
-            finally:
-                expire_if_left_over(response)
-                response.close()
+            body = self._read_and_close(response, until)
         except TRANSPORT_FAILURES as failure:
             return self._unanswered(failure, timeouts, trace)
         except INTERRUPTIONS:
@@ -309,6 +302,19 @@ class Connections:
             if len(self._headers) < _MOST_REMEMBERED:
                 self._headers[key] = headers
         return headers
+
+    def _read_and_close(self, response: httpx.Response, until: Optional[float]) -> Optional[bytes]:
+        """Read a whole body, or give None if it is longer than the limit."""
+        try:
+            return self._read(response, until)
+        except UNREADABLE:
+            # A refusal is one in any coding: its status says what happened.
+            if 200 <= response.status_code < 300:
+                raise
+            return b""
+        finally:
+            expire_if_left_over(response)
+            response.close()
 
     def _read(self, response: httpx.Response, until: Optional[float]) -> Optional[bytes]:
         """Read a body, or give None if it is longer than the limit."""

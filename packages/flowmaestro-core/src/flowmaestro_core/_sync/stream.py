@@ -65,6 +65,8 @@ class Source(NamedTuple):
     # An event for every so many seconds without one, and those seconds; None for none.
     heartbeat: Optional[float] = None
     heartbeat_event: Optional[dict[str, Any]] = None
+    # Where opening the stream has started something: what its errors say of it in ``details``.
+    started: Optional[dict[str, Any]] = None
 
 
 class EventStream(Generic[EventT]):
@@ -264,8 +266,10 @@ class _Follower:
         try:
             frames = decoder.feed(chunk)
         except EventTooLarge as too_large:
-            problem = errors.StreamError(
-                f"the stream of {self.source.name} is broken: {too_large}", code="event_too_large"
+            problem = self._error(
+                errors.StreamError,
+                f"the stream of {self.source.name} is broken: {too_large}",
+                "event_too_large",
             )
         else:
             self._last_event_id = decoder.last_event_id
@@ -302,7 +306,7 @@ class _Follower:
             first, self._connected = not self._connected, True
             return event if first else None
         if not self.source.reconnects:
-            raise errors.StreamError(problem, code="event_invalid")
+            raise self._error(errors.StreamError, problem, "event_invalid")
         # Once: what sends one such event often sends them all along.
         log = logger.debug if self._has_warned else logger.warning
         log("%s; it is skipped, as are later ones", problem)
@@ -330,10 +334,11 @@ class _Follower:
 
     def _check_deadline(self, now: float) -> None:
         if self._until is not None and now >= self._until:
-            raise errors.TimeoutError(
+            raise self._error(
+                errors.TimeoutError,
                 f"the stream of {self.source.name} did not end within its deadline of "
                 f"{self.source.deadline:g} s",
-                code="deadline_exceeded",
+                "deadline_exceeded",
             )
 
     def _poll(self, *, warns: bool = True) -> None:
@@ -451,8 +456,13 @@ class _Follower:
             now, max_retries=self.source.max_retries, checks=self.source.check is not None
         )
 
-    def _lost(self, reason: str, outage: float = 0.0) -> errors.StreamError:
+    def _lost(self, reason: str, outage: float = 0.0) -> errors.FlowMaestroError:
         away = f" (no progress for {outage:.0f} s)" if outage >= 1 else ""
-        return errors.StreamError(
-            f"the stream of {self.source.name} was lost: {reason}{away}", code="stream_lost"
-        )
+        message = f"the stream of {self.source.name} was lost: {reason}{away}"
+        return self._error(errors.StreamError, message, "stream_lost")
+
+    def _error(
+        self, cls: type[errors.FlowMaestroError], message: str, code: str
+    ) -> errors.FlowMaestroError:
+        started = self.source.started
+        return cls(message, code=code, details=started, outcome_unknown=started is not None)
