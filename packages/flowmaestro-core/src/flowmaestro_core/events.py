@@ -28,12 +28,12 @@ def is_heartbeat(frame: Frame) -> bool:
 
     Such a frame has no data, the data ``null``, or the word for it as its name or data.
     """
-    data = frame.data
-    if frame.event.lower() in _HEARTBEATS:
+    # Nearly all events have a colon in their name and more data than a heartbeat.
+    if ":" not in frame.event and frame.event.lower() in _HEARTBEATS:
         return True
-    if len(data) > _LONGEST_HEARTBEAT:
+    if len(frame.data) > _LONGEST_HEARTBEAT:
         return False
-    data = data.strip()
+    data = frame.data.strip()
     if data in _EMPTY_DATA:
         return True
     word = data.strip(b'"').lower().decode("ascii", "replace")
