@@ -10,7 +10,7 @@ import asyncio
 import math
 import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, Protocol, TypeVar, Union
 from weakref import ref
@@ -230,7 +230,7 @@ class Stop:
             self._waiting.cancel()
 
     @contextmanager
-    def interruptible(self) -> Iterator[None]:
+    def interruptible(self) -> Generator[None, None, None]:
         """Leave a block when ``set`` is called."""
         self._loop = _current_loop()
         with anyio.CancelScope() as self._waiting:
