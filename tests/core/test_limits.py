@@ -118,33 +118,34 @@ def test_a_response_of_just_the_limit_is_read_and_one_byte_more_is_not(hundreds)
 @pytest.mark.parametrize("calls", [1, 3])
 def test_a_limiter_lets_so_many_through_and_one_more_for_each_that_leaves(calls):
     limiter = sync_compat.Limiter(calls)
-    assert [limiter.enter(60.0) for _ in range(calls)] == [True] * calls
-    assert limiter.enter(0.01) is False
-    limiter.leave()
-    assert limiter.enter(60.0) is True
-    assert limiter.enter(0.01) is False
-    limiter.leave()
-    # Without a bound as well.
-    assert limiter.enter(None) is True
+    turns = [limiter.enter(60.0) for _ in range(calls)]
+    assert None not in turns
+    for within in (60.0, None):
+        assert limiter.enter(0.01) is None
+        limiter.leave(turns.pop())
+        turn = limiter.enter(within)
+        assert turn is not None
+        turns.append(turn)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("calls", [1, 3])
 async def test_an_asynchronous_limiter_does_so_too(calls):
     limiter = async_compat.Limiter(calls)
-    assert [await limiter.enter(60.0) for _ in range(calls)] == [True] * calls
-    assert await limiter.enter(0.01) is False
-    limiter.leave()
-    assert await limiter.enter(60.0) is True
-    assert await limiter.enter(0.01) is False
-    limiter.leave()
-    assert await limiter.enter(None) is True
+    turns = [await limiter.enter(60.0) for _ in range(calls)]
+    assert None not in turns
+    for within in (60.0, None):
+        assert await limiter.enter(0.01) is None
+        limiter.leave(turns.pop())
+        turn = await limiter.enter(within)
+        assert turn is not None
+        turns.append(turn)
 
 
 @pytest.mark.anyio
 async def test_who_waits_for_a_place_gets_the_next_one():
     limiter = async_compat.Limiter(1)
-    assert await limiter.enter(None)
+    turn = await limiter.enter(None)
     entered = []
     async with anyio.create_task_group() as group:
 
@@ -154,8 +155,9 @@ async def test_who_waits_for_a_place_gets_the_next_one():
         group.start_soon(wait)
         await anyio.wait_all_tasks_blocked()
         assert entered == []
-        limiter.leave()
-    assert entered == [True]
+        limiter.leave(turn)
+    assert len(entered) == 1
+    assert entered[0] is not None
 
 
 @pytest.mark.anyio

@@ -12,7 +12,7 @@ import pytest
 from flowmaestro import AsyncFlowMaestroClient
 from flowmaestro_core import AsyncCoreClient, RateLimit, errors
 from flowmaestro_core._async import transport as transport_module
-from flowmaestro_core.config import Options, Timeouts
+from flowmaestro_core.config import Options, Timeouts, reconnect_options
 from flowmaestro_core.request import Request
 from tests.conftest import KEY
 from tests.core.mock import Chunks, Script, data, error, events, frame
@@ -259,7 +259,7 @@ async def test_our_own_connections_are_bounded_by_their_idle_time_and_not_in_num
             super().__init__(**settings)
 
     monkeypatch.setattr(httpx, "AsyncHTTPTransport", Recorded)
-    monkeypatch.setattr("flowmaestro_core._async.connections.proxies_are_set", lambda: False)
+    monkeypatch.setattr("flowmaestro_core._async.connections.proxy_of", lambda base_url: None)
     with raw_server(lambda connection: connection.sendall(response(b'{"data": 1}'))) as url:
         async with AsyncCoreClient(KEY, url) as client:
             await client.call(GET)
@@ -296,7 +296,7 @@ async def places_are_kept(monkeypatch, answer, use, times=12):
             super().__init__(**settings)
 
     monkeypatch.setattr(httpx, "AsyncHTTPTransport", Recorded)
-    monkeypatch.setattr("flowmaestro_core._async.connections.proxies_are_set", lambda: False)
+    monkeypatch.setattr("flowmaestro_core._async.connections.proxy_of", lambda base_url: None)
     with raw_server(answer) as url:
         async with AsyncFlowMaestroClient(KEY, url, max_retries=0, max_response_bytes=50) as client:
             for _ in range(times):
@@ -378,7 +378,7 @@ async def test_a_stream_is_opened_with_retries_and_reopened_by_one_attempt():
     request = Request.get("/executions/e/events")
     async with scripted(error(502), data(1)) as client:
         with pytest.raises(errors.ServerError):
-            await client.open(request, once=True)
+            await client.open(request, options=reconnect_options(client.options, None))
         # JSON in the place of a stream is given as it is.
         assert (await client.open(request))["data"] == 1
 
@@ -417,7 +417,7 @@ def lines(caplog):
 
 
 async def test_a_retry_says_why_when_and_which_it_is(caplog, monkeypatch):
-    monkeypatch.setattr(transport_module.random, "random", lambda: 1.0)
+    monkeypatch.setattr(transport_module, "jitter", lambda: 1.0)
     async with scripted(error(502), error(503), data(1), max_retries=5) as client:
         await client.call(GET)
     first, second = lines(caplog)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import httpx
 import pytest
@@ -11,7 +12,7 @@ from flowmaestro import AsyncFlowMaestroClient
 from flowmaestro_core import errors, liveness
 from flowmaestro_core._async import stream as stream_module
 from tests.conftest import KEY
-from tests.core.mock import Script, data, error, events, frame
+from tests.core.mock import Script, data, events, frame
 
 pytestmark = pytest.mark.anyio  # async only
 
@@ -29,10 +30,11 @@ def pauses(monkeypatch):
     """Replace the sleeping between connections by a list of the pauses."""
     slept = []
 
-    async def sleep(seconds):
+    async def sleep(stop, seconds):
         slept.append(seconds)
 
-    monkeypatch.setattr(stream_module, "sleep", sleep)
+    monkeypatch.setattr(stream_module.Stop, "sleep", sleep)
+    monkeypatch.setattr(stream_module, "monotonic", lambda: time.monotonic() + sum(slept))
     return slept
 
 
@@ -59,32 +61,6 @@ def is_stream(request):
     return request.url.path.endswith("/events")
 
 
-async def test_one_retry_after_slows_one_reconnect_and_no_later_one(pauses):
-    steps = iter(
-        [
-            events(CONNECTED, STARTED),
-            error(429, retry_after="50"),
-            events(frame("node:started", type="node:started", nodeId="n2")),
-            events(frame("node:started", type="node:started", nodeId="n3")),
-            events(DONE),
-        ]
-    )
-    async with scripted(lambda request: next(steps) if is_stream(request) else RUNNING) as client:
-        types = await types_of(client.executions.stream("e"))
-    assert types[-1] == "execution:completed"
-    slow = [pause for pause in pauses if pause >= 50]
-    assert len(slow) == 1
-    assert pauses[-1] < 50
-
-
-async def test_a_retry_after_of_a_day_does_not_stop_a_stream_for_a_day(pauses):
-    steps = iter([events(CONNECTED), error(429, retry_after="86400"), events(DONE)])
-    async with scripted(lambda request: next(steps) if is_stream(request) else RUNNING) as client:
-        with contextlib.suppress(errors.RateLimitError):
-            await types_of(client.executions.stream("e"))
-    assert all(pause <= 61 for pause in pauses)
-
-
 @pytest.mark.parametrize("silent", [True, False])
 async def test_the_deadline_of_a_stream_has_its_code(silent):
     def answer(request):
@@ -92,7 +68,7 @@ async def test_the_deadline_of_a_stream_has_its_code(silent):
             return RUNNING
         return events(CONNECTED) if silent else events(STARTED)
 
-    async with scripted(answer, max_retries=1_000_000) as client:
+    async with scripted(answer) as client:
         with pytest.raises(errors.TimeoutError, match=r"execution 'e'.* 0\.3 s") as caught:
             await types_of(client.with_options(deadline=0.3).executions.stream("e"))
     assert caught.value.code == "deadline_exceeded"

@@ -9,6 +9,7 @@ import pytest
 
 from flowmaestro import AsyncFlowMaestroClient
 from flowmaestro_core import errors
+from flowmaestro_core._async import stream as stream_module
 from flowmaestro_executions import _async as executions_module
 from flowmaestro_threads import _async as threads_module
 from flowmaestro_webhooks import _async as webhooks_module
@@ -52,6 +53,10 @@ def clock(monkeypatch):
     for module in (threads_module, executions_module):
         monkeypatch.setattr(module, "sleep", clock.sleep)
         monkeypatch.setattr(module, "monotonic", clock.monotonic)
+    # Of a thread that is polled, which close() may end in a pause.
+    monkeypatch.setattr(stream_module.Stop, "sleep", lambda stop, seconds: clock.sleep(seconds))
+    # The time that is left of a stream's deadline.
+    monkeypatch.setattr(stream_module, "monotonic", clock.monotonic)
     return clock
 
 

@@ -13,7 +13,7 @@ import pytest
 from flowmaestro import FlowMaestroClient
 from flowmaestro_core import CoreClient, RateLimit, errors
 from flowmaestro_core._sync import transport as transport_module
-from flowmaestro_core.config import Options, Timeouts
+from flowmaestro_core.config import Options, Timeouts, reconnect_options
 from flowmaestro_core.request import Request
 from tests.conftest import KEY
 from tests.core.mock import Chunks, Script, data, error, events, frame
@@ -258,7 +258,7 @@ def test_our_own_connections_are_bounded_by_their_idle_time_and_not_in_number(mo
             super().__init__(**settings)
 
     monkeypatch.setattr(httpx, "HTTPTransport", Recorded)
-    monkeypatch.setattr("flowmaestro_core._sync.connections.proxies_are_set", lambda: False)
+    monkeypatch.setattr("flowmaestro_core._sync.connections.proxy_of", lambda base_url: None)
     with raw_server(lambda connection: connection.sendall(response(b'{"data": 1}'))) as url:
         with CoreClient(KEY, url) as client:
             client.call(GET)
@@ -295,7 +295,7 @@ def places_are_kept(monkeypatch, answer, use, times=12):
             super().__init__(**settings)
 
     monkeypatch.setattr(httpx, "HTTPTransport", Recorded)
-    monkeypatch.setattr("flowmaestro_core._sync.connections.proxies_are_set", lambda: False)
+    monkeypatch.setattr("flowmaestro_core._sync.connections.proxy_of", lambda base_url: None)
     with raw_server(answer) as url:
         with FlowMaestroClient(KEY, url, max_retries=0, max_response_bytes=50) as client:
             for _ in range(times):
@@ -377,7 +377,7 @@ def test_a_stream_is_opened_with_retries_and_reopened_by_one_attempt():
     request = Request.get("/executions/e/events")
     with scripted(error(502), data(1)) as client:
         with pytest.raises(errors.ServerError):
-            client.open(request, once=True)
+            client.open(request, options=reconnect_options(client.options, None))
         # JSON in the place of a stream is given as it is.
         assert (client.open(request))["data"] == 1
 
@@ -414,7 +414,7 @@ def lines(caplog):
 
 
 def test_a_retry_says_why_when_and_which_it_is(caplog, monkeypatch):
-    monkeypatch.setattr(transport_module.random, "random", lambda: 1.0)
+    monkeypatch.setattr(transport_module, "jitter", lambda: 1.0)
     with scripted(error(502), error(503), data(1), max_retries=5) as client:
         client.call(GET)
     first, second = lines(caplog)

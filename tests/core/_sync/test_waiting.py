@@ -10,6 +10,7 @@ import pytest
 
 from flowmaestro import FlowMaestroClient
 from flowmaestro_core import errors
+from flowmaestro_core._sync import stream as stream_module
 from flowmaestro_executions import _sync as executions_module
 from flowmaestro_threads import _sync as threads_module
 from flowmaestro_webhooks import _sync as webhooks_module
@@ -51,6 +52,10 @@ def clock(monkeypatch):
     for module in (threads_module, executions_module):
         monkeypatch.setattr(module, "sleep", clock.sleep)
         monkeypatch.setattr(module, "monotonic", clock.monotonic)
+    # Of a thread that is polled, which close() may end in a pause.
+    monkeypatch.setattr(stream_module.Stop, "sleep", lambda stop, seconds: clock.sleep(seconds))
+    # The time that is left of a stream's deadline.
+    monkeypatch.setattr(stream_module, "monotonic", clock.monotonic)
     return clock
 
 
