@@ -128,6 +128,8 @@ def test_an_event_loop_that_ends_closes_its_connections_without_a_word(client, c
     async def many():
         await asyncio.gather(*(client.workflows.get("wf") for _ in range(25)))
 
+    # What other tests have left.
+    gc.collect()
     with warnings.catch_warnings(record=True) as seen, caplog.at_level(logging.WARNING, "asyncio"):
         warnings.simplefilter("always")
         asyncio.run(main(), debug=True)

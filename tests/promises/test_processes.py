@@ -312,7 +312,6 @@ def test_a_parent_keeps_its_asynchronous_stream_whatever_a_child_does(server, fo
 @both
 def test_a_reply_that_a_parent_reads_is_lost_to_a_child(server, fork):
     """It cannot be asked for a second time, and is not read from the parent's connection."""
-    server.agent("ag")(lambda message, run: run.reply("hello"))
     run(
         server,
         fork,

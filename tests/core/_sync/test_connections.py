@@ -207,7 +207,6 @@ def refusing_server(answer, then, tls=None):
             for part in answer:
                 connection.sendall(part)
             then(connection)
-            held.append(connection)
         except OSError:
             connection.close()
 
@@ -218,6 +217,7 @@ def refusing_server(answer, then, tls=None):
                 connection.close()
                 return
             connection.settimeout(60)
+            held.append(connection)
             threading.Thread(target=talk, args=(connection,), daemon=True).start()
 
     thread = threading.Thread(target=serve, daemon=True)
