@@ -112,7 +112,7 @@ def tests(session: nox.Session) -> None:
     """All tests but those of wheels and examples; on the newest Python with coverage."""
     sync(session, "test", "webhooks")
     # The examples have a session of their own; what is slow runs at both ends.
-    marks, cover = "not install and not slow and not long", []
+    marks, cover = "not install and not slow and not long and not once", []
     environment = {}
     if session.python == NEWEST:
         marks = "not install"
@@ -120,9 +120,11 @@ def tests(session: nox.Session) -> None:
         if session.python in ("3.12", "3.13", "3.14"):
             environment["COVERAGE_CORE"] = "sysmon"
     elif session.python == OLDEST:
-        marks = "not install and not long"
-    # More workers than processors: most tests wait more than they compute.
-    chosen = ["-m", marks, "--ignore=tests/examples", "-n", "8", "--maxschedchunk", "1"]
+        marks = "not install and not long and not once"
+    # More workers than processors: most tests wait more than they compute, and the slow ones
+    # most of all.
+    workers = "8" if session.python in (NEWEST, OLDEST) else "4"
+    chosen = ["-m", marks, "--ignore=tests/examples", "-n", workers, "--maxschedchunk", "1"]
     arguments = session.posargs or [*chosen, *cover]
     session.run("pytest", *arguments, env=environment)
 

@@ -51,8 +51,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Give tests of the clock their tries, and begin with the longest tests."""
     times = config.getoption("--property-examples")
     for item in items:
-        if times > 1 and getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
-            item.add_marker(pytest.mark.timeout(120 * times))
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.once)
+            if times > 1:
+                item.add_marker(pytest.mark.timeout(120 * times))
         if item.get_closest_marker("clock"):
             item.add_marker(pytest.mark.flaky(reruns=2))
     _longest_first(items)

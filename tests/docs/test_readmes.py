@@ -15,6 +15,8 @@ from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 from tests.contract.conftest import build_server
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 READMES = sorted(
     path.relative_to(ROOT).as_posix()

@@ -10,6 +10,8 @@ import pytest
 from flowmaestro_local import LocalServer, Run
 from tests.promises import frozen
 
+pytestmark = pytest.mark.slow
+
 EXPECTED = """\
 run {'n': 1}
 wait wait_timeout

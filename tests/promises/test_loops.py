@@ -21,7 +21,10 @@ trio = pytest.importorskip("trio")
 
 FILES = Path("/proc/self/fd")
 
-pytestmark = pytest.mark.skipif(not FILES.exists(), reason="counts files in /proc")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not FILES.exists(), reason="counts files in /proc"),
+]
 
 MANY = 30
 

@@ -9,6 +9,8 @@ from flowmaestro import FlowMaestroError
 from tests.core.mock import Script, error
 from tests.properties.methods import METHODS, REPEATABLE_POSTS, STARTS, call, parameters_of
 
+pytestmark = pytest.mark.once
+
 
 def sent(method: str, kind: str, step: object) -> list[httpx.Request]:
     """Give the requests of a call that gets the same answer each time."""

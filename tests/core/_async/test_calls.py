@@ -19,7 +19,10 @@ from tests.core.mock import Chunks, Script, data, error, events, frame
 from tests.raw import raw_server, response
 from tests.threads import all_ended, threads_started_by
 
-pytestmark = pytest.mark.anyio  # async only
+pytestmark = [
+    pytest.mark.anyio,  # async only
+    pytest.mark.once,
+]
 
 GET = Request.get("/workflows")
 POST = Request.post("/workflows/wf/execute", {}, repeatable=False, check="look first")

@@ -21,7 +21,10 @@ from tests.conftest import KEY
 from tests.core.mock import Chunks, Script, data, error
 from tests.raw import raw_server, response
 
-pytestmark = pytest.mark.anyio  # async only
+pytestmark = [
+    pytest.mark.anyio,  # async only
+    pytest.mark.slow,
+]
 
 GET = Request.get("/workflows")
 POST = Request.post("/workflows/wf/execute", {}, repeatable=False, check="look first")

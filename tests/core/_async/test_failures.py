@@ -13,7 +13,10 @@ from flowmaestro_core import errors
 from tests.conftest import KEY
 from tests.core.mock import Script
 
-pytestmark = pytest.mark.anyio  # async only
+pytestmark = [
+    pytest.mark.anyio,  # async only
+    pytest.mark.once,
+]
 
 NOPE = 'invalid input syntax for type uuid: "nope"'
 

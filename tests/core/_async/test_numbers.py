@@ -13,7 +13,10 @@ from flowmaestro_core import errors
 from tests.conftest import KEY
 from tests.core.mock import Script, data, error
 
-pytestmark = pytest.mark.anyio  # async only
+pytestmark = [
+    pytest.mark.anyio,  # async only
+    pytest.mark.once,
+]
 
 NO_BOUND = [math.inf, 1e9, 1e300, 10**400]
 RUNNING = {"id": "e", "workflow_id": "wf", "status": "running", "created_at": "now"}

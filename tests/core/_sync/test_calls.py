@@ -20,6 +20,10 @@ from tests.core.mock import Chunks, Script, data, error, events, frame
 from tests.raw import raw_server, response
 from tests.threads import all_ended, threads_started_by
 
+pytestmark = [
+    pytest.mark.once,
+]
+
 GET = Request.get("/workflows")
 POST = Request.post("/workflows/wf/execute", {}, repeatable=False, check="look first")
 URL = "http://127.0.0.1:1"

@@ -14,6 +14,10 @@ from flowmaestro_core import errors
 from tests.conftest import KEY
 from tests.core.mock import Script
 
+pytestmark = [
+    pytest.mark.once,
+]
+
 NOPE = 'invalid input syntax for type uuid: "nope"'
 
 

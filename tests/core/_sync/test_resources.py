@@ -19,6 +19,10 @@ from flowmaestro_core._sync import transport as transport_module
 from tests.conftest import KEY
 from tests.core.mock import Script, data, error, events, frame
 
+pytestmark = [
+    pytest.mark.once,
+]
+
 URL = "http://127.0.0.1:1"
 
 

@@ -17,6 +17,10 @@ from flowmaestro_webhooks import _sync as webhooks_module
 from tests.conftest import KEY
 from tests.core.mock import Script, data, error
 
+pytestmark = [
+    pytest.mark.once,
+]
+
 URL = "http://127.0.0.1:1"
 TAKEN = data({"message_id": "1", "thread_id": "t", "status": "pending"})
 NO_ROUTE = httpx.Response(
