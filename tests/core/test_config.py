@@ -23,6 +23,8 @@ from flowmaestro_core.config import (
 )
 from flowmaestro_core.errors import ConfigurationError
 
+pytestmark = pytest.mark.once
+
 
 def test_a_missing_key_names_both_ways_to_give_one():
     for key in (None, ""):

@@ -36,6 +36,8 @@ from flowmaestro_core.statuses import (
 )
 from flowmaestro_types.enums import DeliveryStatus, ExecutionStatus, MessageStatus, ThreadStatus
 
+pytestmark = pytest.mark.once
+
 POLICY = RetryPolicy()
 
 

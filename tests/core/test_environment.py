@@ -25,6 +25,8 @@ from flowmaestro_core.request import Request
 from tests.conftest import KEY
 from tests.raw import raw_server, response
 
+pytestmark = pytest.mark.once
+
 GET = Request.get("/workflows/wf")
 OF_PROXIES = [
     *("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"),

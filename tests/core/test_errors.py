@@ -19,6 +19,8 @@ from flowmaestro.types import ExecutionStatus
 from flowmaestro_batch import DayLimitError
 from flowmaestro_core import errors
 
+pytestmark = pytest.mark.once
+
 FACTS = {
     "code": "resource_not_found",
     "status_code": 404,

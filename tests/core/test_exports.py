@@ -8,6 +8,8 @@ from importlib import import_module
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 PACKAGES = {
     "flowmaestro_core": "AsyncCoreClient",
     "flowmaestro_workflows": "AsyncWorkflows",

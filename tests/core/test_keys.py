@@ -13,6 +13,8 @@ from flowmaestro_core import AsyncCoreClient, CoreClient, errors
 from flowmaestro_core.request import Request
 from tests.core.mock import Script, error
 
+pytestmark = pytest.mark.once
+
 SECRET = "fm_live_hush"
 URL = "http://127.0.0.1:1"
 KINDS = [CoreClient, AsyncCoreClient, FlowMaestroClient, AsyncFlowMaestroClient]

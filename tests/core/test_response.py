@@ -19,6 +19,8 @@ from flowmaestro_core.response import (
     read_data,
 )
 
+pytestmark = pytest.mark.once
+
 NOW = 1_795_463_784.0
 
 

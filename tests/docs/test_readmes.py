@@ -15,7 +15,7 @@ from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 from tests.contract.conftest import build_server
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[2]
 READMES = sorted(

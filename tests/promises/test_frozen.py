@@ -10,7 +10,7 @@ import pytest
 from flowmaestro_local import LocalServer, Run
 from tests.promises import frozen
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 EXPECTED = """\
 run {'n': 1}

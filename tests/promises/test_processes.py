@@ -12,7 +12,7 @@ from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(sys.platform != "linux", reason="forks with the C library's fork"),
 ]
 

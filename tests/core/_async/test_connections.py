@@ -23,7 +23,7 @@ from tests.raw import raw_server, response
 
 pytestmark = [
     pytest.mark.anyio,  # async only
-    pytest.mark.slow,
+    pytest.mark.long,
 ]
 
 GET = Request.get("/workflows")

@@ -23,7 +23,7 @@ from tests.core.mock import Chunks, Script, data, error
 from tests.raw import raw_server, response
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
 ]
 
 GET = Request.get("/workflows")
