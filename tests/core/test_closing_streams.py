@@ -9,6 +9,7 @@ import sys
 import threading
 
 import anyio
+import httpx
 import pytest
 
 from flowmaestro import AsyncFlowMaestroClient, FlowMaestroClient, FlowMaestroError
@@ -196,6 +197,64 @@ async def test_a_loop_ends_while_the_stream_is_being_opened():
                     await anyio.to_thread.run_sync(asked.wait, 60)
                     await stream.aclose()
         over.set()
+
+
+@pytest.mark.anyio
+async def test_a_loop_over_a_reply_ends_when_its_stream_is_closed():
+    token = frame("message:token", token="Hi").encode()
+    over = threading.Event()
+
+    def respond(connection):
+        connection.sendall(HEAD + token)
+        over.wait(60)
+
+    with raw_server(respond) as url:
+        async with AsyncFlowMaestroClient(KEY, url) as client:
+            stream = client.threads.send_message_stream("t", "Hello")
+            came = anyio.Event()
+
+            async def loop():
+                async for _ in stream:
+                    came.set()
+
+            with anyio.fail_after(30):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(loop)
+                    await came.wait()
+                    await stream.aclose()
+        over.set()
+
+
+@pytest.mark.anyio
+async def test_a_stream_is_left_also_where_its_transport_would_go_on_to_wait():
+    async def body():
+        yield CONNECTED
+        await anyio.sleep_forever()
+
+    def respond(request):
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=body())
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as http_client:
+        client = AsyncFlowMaestroClient(KEY, "http://127.0.0.1:1", http_client=http_client)
+        with anyio.fail_after(30):
+            async with client.executions.stream("e") as stream:
+                async for _ in stream:
+                    break
+
+
+@pytest.mark.anyio
+async def test_a_stream_is_closed_in_a_scope_that_is_cancelled():
+    api = Api(SILENT)
+    with raw_server(api, api.heads) as url:
+        async with AsyncFlowMaestroClient(KEY, url) as client:
+            with anyio.move_on_after(60) as scope:
+                async with client.executions.stream("e") as stream:
+                    async for _ in stream:
+                        scope.cancel()
+                        await anyio.sleep_forever()
+            with pytest.raises(StopAsyncIteration):
+                await stream.__anext__()
+        api.is_over.set()
 
 
 # Heartbeats

@@ -441,6 +441,25 @@ async def test_garbage_in_an_answer_is_an_error_for_a_token_would_be_missing():
             await types_of(client.threads.send_message_stream("t", "Hello"))
 
 
+@pytest.mark.parametrize("behind", ["data: [DONE]\n\n", "data: {\n\n", "x: y\n\n"])
+async def test_what_comes_behind_the_end_changes_nothing(behind):
+    async with scripted(events(TOKENS + ANSWERED + behind)) as client:
+        types = await types_of(client.threads.send_message_stream("t", "Hello"))
+    assert types[-1] == "message:completed"
+
+
+async def test_events_before_one_that_cannot_be_read_are_given():
+    types = []
+    async with scripted(events(TOKENS + "data: {\n\n" + ANSWERED)) as client:
+        with pytest.raises(errors.StreamError, match="cannot be read") as caught:
+            async for event in client.threads.send_message_stream("t", "Hello"):
+                types.append(event["type"])
+    assert types == ["message:started", "message:token"]
+    # The message was posted.
+    assert caught.value.outcome_unknown is True
+    assert caught.value.details == {"thread_id": "t"}
+
+
 async def test_a_message_that_may_have_arrived_names_its_thread():
     for step in (httpx.ReadError("reset"), error(408, "timeout"), error(502)):
         async with scripted(step) as client:

@@ -131,8 +131,11 @@ def interrupt(response: httpx.Response) -> None:
     """End a reading that goes on in another thread.
 
     Closing a socket does not wake a thread that reads from it; shutting it down does. That
-    of TLS is left alone: it would be taken apart while the other thread is in it.
+    of TLS is left alone: it would be taken apart while the other thread is in it. A connection
+    of HTTP/2 carries other responses too, and stays.
     """
+    if response.extensions.get("http_version") == b"HTTP/2":
+        return
     sock = _socket_of(response)
     if sock is not None:
         with contextlib.suppress(OSError):

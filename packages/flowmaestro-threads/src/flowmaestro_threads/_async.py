@@ -234,6 +234,8 @@ class AsyncThreads:
                 print(message and message["content"])
         """
         request = _post_message(thread_id, content, stream=False)
+        deadline = self._client.options.deadline
+        until = None if deadline is None else monotonic() + deadline
         try:
             answer: Any = await self._client.call(request)
         except errors.FlowMaestroError as error:
@@ -243,7 +245,7 @@ class AsyncThreads:
         sent_result_of(answer, thread_id)
         if only_taken:
             message_id = answer["data"]["message_id"]
-            answer["data"]["message"] = await self._answer_to(thread_id, message_id)
+            answer["data"]["message"] = await self._answer_to(thread_id, message_id, until)
         return answer  # type: ignore[no-any-return]
 
     def send_message_stream(self, thread_id: str, content: str) -> AsyncEventStream[ThreadEvent]:
@@ -283,6 +285,7 @@ class AsyncThreads:
         async def connect(
             how: Connect,
         ) -> Union[AsyncPump, AsyncGenerator[dict[str, Any], None]]:
+            until = None if how.remaining is None else monotonic() + how.remaining
             try:
                 opened = await client.open(streaming)
             except errors.ServerError as error:
@@ -298,7 +301,7 @@ class AsyncThreads:
                 return _events(_answered(opened, thread_id))
             # Nothing was posted: the same message, without the stream.
             try:
-                answer = await self.send_message(thread_id, content)
+                answer = await self._within(until).send_message(thread_id, content)
             except errors.ServerError as error:
                 if error.code != "execution_failed":
                     raise
@@ -370,6 +373,7 @@ class AsyncThreads:
         async def connect(
             how: Connect,
         ) -> Union[AsyncPump, AsyncGenerator[dict[str, Any], None]]:
+            until = None if how.remaining is None else monotonic() + how.remaining
             options = None if how.first else reconnect_options(client.options, how.remaining)
             try:
                 opened = await client.open(request, how.last_event_id, options)
@@ -383,7 +387,7 @@ class AsyncThreads:
                     f"the answer for the events of thread {thread_id!r} is no event stream",
                     code="no_event_stream",
                 )
-            return self._new_answers(thread_id, how)
+            return self._new_answers(thread_id, until, how.stop)
 
         def decode(frame: Frame) -> dict[str, Any]:
             return thread_event_of(frame, thread_id)
@@ -401,10 +405,11 @@ class AsyncThreads:
             )
         )
 
-    async def _answer_to(self, thread_id: str, message_id: object) -> Any:
-        """Find the agent's answer where the backend only acknowledged the message."""
+    async def _answer_to(self, thread_id: str, message_id: object, until: Optional[float]) -> Any:
+        """Find the agent's reply where the API only acknowledged the message."""
         bound = self._client.options.deadline or _ANSWER_SECONDS
-        until = monotonic() + bound
+        if until is None:
+            until = monotonic() + bound
         pause = _FIRST_PAUSE / 4
         while True:
             # The API may be away for a while: the message is posted, and the time is bounded.
@@ -431,16 +436,15 @@ class AsyncThreads:
         raise error
 
     async def _new_answers(
-        self, thread_id: str, how: Connect
+        self, thread_id: str, until: Optional[float], stop: Stop
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Poll a thread's messages again and again, and give the new replies as events."""
-        until = None if how.remaining is None else monotonic() + how.remaining
         known: Optional[set[str]] = None
         pause = _FIRST_PAUSE
-        while not how.stop.is_set:
+        while not stop.is_set:
             gives_up = monotonic() + MAX_OUTAGE
             messages = await self._poll_messages(
-                thread_id, gives_up if until is None else min(gives_up, until), how.stop
+                thread_id, gives_up if until is None else min(gives_up, until), stop
             )
             new = [] if known is None else [one for one in messages if one["id"] not in known]
             known = {one["id"] for one in messages}
@@ -455,7 +459,13 @@ class AsyncThreads:
                     f"{self._client.options.deadline or 0:g} s",
                     code="deadline_exceeded",
                 )
-            await how.stop.sleep(pause)
+            await stop.sleep(pause)
+
+    def _within(self, until: Optional[float]) -> AsyncThreads:
+        """Give the same, with calls that end in time, by the monotonic clock."""
+        if until is None:
+            return self
+        return AsyncThreads(self._client.with_options(deadline=max(until - monotonic(), 0.001)))
 
     async def _poll_messages(
         self, thread_id: str, until: float, stop: Optional[Stop] = None
@@ -470,8 +480,11 @@ class AsyncThreads:
         stop = stop or Stop()
         pause = _FIRST_PAUSE
         while True:
+            threads = self._within(until)
+            page: Any = None
             try:
-                page: Any = await self.list_messages(thread_id)
+                with stop.interruptible():
+                    page = await threads.list_messages(thread_id)
             except errors.FlowMaestroError as error:
                 pause = max(pause, getattr(error, "retry_after", None) or 0.0)
                 if not is_transient(error) or monotonic() + pause > until:
@@ -483,7 +496,8 @@ class AsyncThreads:
                     pause,
                 )
             else:
-                return page["data"]  # type: ignore[no-any-return]
+                # None where the stream was closed meanwhile.
+                return page["data"] if page is not None else []
             await stop.sleep(pause)
             if stop.is_set:
                 return []

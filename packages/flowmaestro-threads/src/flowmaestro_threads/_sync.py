@@ -235,6 +235,8 @@ class Threads:
                 print(message and message["content"])
         """
         request = _post_message(thread_id, content, stream=False)
+        deadline = self._client.options.deadline
+        until = None if deadline is None else monotonic() + deadline
         try:
             answer: Any = self._client.call(request)
         except errors.FlowMaestroError as error:
@@ -244,7 +246,7 @@ class Threads:
         sent_result_of(answer, thread_id)
         if only_taken:
             message_id = answer["data"]["message_id"]
-            answer["data"]["message"] = self._answer_to(thread_id, message_id)
+            answer["data"]["message"] = self._answer_to(thread_id, message_id, until)
         return answer  # type: ignore[no-any-return]
 
     def send_message_stream(self, thread_id: str, content: str) -> EventStream[ThreadEvent]:
@@ -284,6 +286,7 @@ class Threads:
         def connect(
             how: Connect,
         ) -> Union[Pump, Generator[dict[str, Any], None, None]]:
+            until = None if how.remaining is None else monotonic() + how.remaining
             try:
                 opened = client.open(streaming)
             except errors.ServerError as error:
@@ -299,7 +302,7 @@ class Threads:
                 return _events(_answered(opened, thread_id))
             # Nothing was posted: the same message, without the stream.
             try:
-                answer = self.send_message(thread_id, content)
+                answer = self._within(until).send_message(thread_id, content)
             except errors.ServerError as error:
                 if error.code != "execution_failed":
                     raise
@@ -371,6 +374,7 @@ class Threads:
         def connect(
             how: Connect,
         ) -> Union[Pump, Generator[dict[str, Any], None, None]]:
+            until = None if how.remaining is None else monotonic() + how.remaining
             options = None if how.first else reconnect_options(client.options, how.remaining)
             try:
                 opened = client.open(request, how.last_event_id, options)
@@ -384,7 +388,7 @@ class Threads:
                     f"the answer for the events of thread {thread_id!r} is no event stream",
                     code="no_event_stream",
                 )
-            return self._new_answers(thread_id, how)
+            return self._new_answers(thread_id, until, how.stop)
 
         def decode(frame: Frame) -> dict[str, Any]:
             return thread_event_of(frame, thread_id)
@@ -402,10 +406,11 @@ class Threads:
             )
         )
 
-    def _answer_to(self, thread_id: str, message_id: object) -> Any:
-        """Find the agent's answer where the backend only acknowledged the message."""
+    def _answer_to(self, thread_id: str, message_id: object, until: Optional[float]) -> Any:
+        """Find the agent's reply where the API only acknowledged the message."""
         bound = self._client.options.deadline or _ANSWER_SECONDS
-        until = monotonic() + bound
+        if until is None:
+            until = monotonic() + bound
         pause = _FIRST_PAUSE / 4
         while True:
             # The API may be away for a while: the message is posted, and the time is bounded.
@@ -431,15 +436,16 @@ class Threads:
         _name_thread(error, thread_id)
         raise error
 
-    def _new_answers(self, thread_id: str, how: Connect) -> Generator[dict[str, Any], None, None]:
+    def _new_answers(
+        self, thread_id: str, until: Optional[float], stop: Stop
+    ) -> Generator[dict[str, Any], None, None]:
         """Poll a thread's messages again and again, and give the new replies as events."""
-        until = None if how.remaining is None else monotonic() + how.remaining
         known: Optional[set[str]] = None
         pause = _FIRST_PAUSE
-        while not how.stop.is_set:
+        while not stop.is_set:
             gives_up = monotonic() + MAX_OUTAGE
             messages = self._poll_messages(
-                thread_id, gives_up if until is None else min(gives_up, until), how.stop
+                thread_id, gives_up if until is None else min(gives_up, until), stop
             )
             new = [] if known is None else [one for one in messages if one["id"] not in known]
             known = {one["id"] for one in messages}
@@ -454,7 +460,13 @@ class Threads:
                     f"{self._client.options.deadline or 0:g} s",
                     code="deadline_exceeded",
                 )
-            how.stop.sleep(pause)
+            stop.sleep(pause)
+
+    def _within(self, until: Optional[float]) -> Threads:
+        """Give the same, with calls that end in time, by the monotonic clock."""
+        if until is None:
+            return self
+        return Threads(self._client.with_options(deadline=max(until - monotonic(), 0.001)))
 
     def _poll_messages(
         self, thread_id: str, until: float, stop: Optional[Stop] = None
@@ -469,8 +481,11 @@ class Threads:
         stop = stop or Stop()
         pause = _FIRST_PAUSE
         while True:
+            threads = self._within(until)
+            page: Any = None
             try:
-                page: Any = self.list_messages(thread_id)
+                with stop.interruptible():
+                    page = threads.list_messages(thread_id)
             except errors.FlowMaestroError as error:
                 pause = max(pause, getattr(error, "retry_after", None) or 0.0)
                 if not is_transient(error) or monotonic() + pause > until:
@@ -482,7 +497,8 @@ class Threads:
                     pause,
                 )
             else:
-                return page["data"]  # type: ignore[no-any-return]
+                # None where the stream was closed meanwhile.
+                return page["data"] if page is not None else []
             stop.sleep(pause)
             if stop.is_set:
                 return []

@@ -375,7 +375,7 @@ class AsyncPump:
             connection = _own_connection_of(self._response)
             on_asyncio = isinstance(self._loop, asyncio.AbstractEventLoop)
             if on_asyncio and connection is not None:
-                beside = _Watched(self.read, connection)
+                beside = _Watched(self.read, connection, self._ending)
             else:
                 beside = _Grouped(self.read)
             self._beside = beside
@@ -391,8 +391,12 @@ class AsyncPump:
         """End a reading that goes on in another task of this loop."""
         if self._process != os.getpid():
             return
-        if self._beside is not None and not self._is_closed and self._loop is _current_loop():
+        if self._is_closed or self._ending.has_come or self._loop is not _current_loop():
+            return
+        if self._beside is not None:
             await self._beside.interrupt()
+        else:
+            await _cut(_own_connection_of(self._response))
 
     async def aclose(self) -> None:
         """Close the response and free its connection."""
@@ -418,6 +422,14 @@ def _own_connection_of(response: httpx.Response) -> Any:
     return response.extensions.get("network_stream")
 
 
+async def _cut(connection: Any) -> None:
+    """Close a connection, so that who waits for its bytes is told so."""
+    if connection is not None:
+        # Short, and to be done in a scope that is cancelled as well.
+        with suppress(Exception), anyio.CancelScope(shield=True):
+            await connection.aclose()
+
+
 class _Watched:
     """Reads, watched by a timer of asyncio's that begins looks; a look ends it by a close.
 
@@ -425,9 +437,12 @@ class _Watched:
     off at the earliest time that was ever noted, is set again when it sees a later one.
     """
 
-    def __init__(self, read: Callable[[], Awaitable[Any]], connection: Any) -> None:
+    def __init__(
+        self, read: Callable[[], Awaitable[Any]], connection: Any, ending: _Ending
+    ) -> None:
         self._read = read
         self._connection = connection
+        self._ending = ending
         self._loop = asyncio.get_running_loop()
         self._pause: Callable[[], float] = lambda: math.inf
         self._look: Optional[Callable[[], Awaitable[bool]]] = None
@@ -462,8 +477,9 @@ class _Watched:
 
     async def interrupt(self) -> None:
         """End the reading: what waits for bytes of a closed connection is told so."""
-        with suppress(Exception):
-            await self._connection.aclose()
+        # After the end of the response, the connection is the next request's.
+        if not self._ending.has_come:
+            await _cut(self._connection)
 
     def stop(self) -> None:
         """End the timer."""
@@ -566,13 +582,13 @@ class _Ending:
         self.chunks = chunks_of(response)
         self._response = response
         self._closed = closed
-        self._has_come = False
+        self.has_come = False
 
     async def come(self) -> None:
         """Close the response, if nobody has done so."""
-        if self._has_come:
+        if self.has_come:
             return
-        self._has_come = True
+        self.has_come = True
         expire_if_left_over(self._response)
         try:
             await discard(self._response, self.chunks)
@@ -630,14 +646,15 @@ async def discard(response: httpx.Response, chunks: AsyncIterator[bytes]) -> Non
     httpx and httpcore have generators nested in each other. Closing the outer one leaves
     the inner ones to the garbage collector, of which trio complains. Reading on from a
     response that is closed ends them all: with what was in the buffer, and then with an
-    error.
+    error. A transport that is not httpcore's may go on to wait for its next bytes.
     """
     await response.aclose()
-    for _ in range(_MOST_BUFFERED):
-        try:
-            await chunks.__anext__()
-        except (StopAsyncIteration, Exception):
-            return
+    with anyio.move_on_after(LAST_MOMENT, shield=True):
+        for _ in range(_MOST_BUFFERED):
+            try:
+                await chunks.__anext__()
+            except (StopAsyncIteration, Exception):
+                return
 
 
 async def open_pump(

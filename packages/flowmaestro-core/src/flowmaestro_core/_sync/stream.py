@@ -157,6 +157,8 @@ class _Follower:
         self._ending: Optional[dict[str, Any]] = None
         self._was_polled = False
         self._no_connection = False
+        # What makes the rest of the stream of no use, once the events before it are given.
+        self._invalid: Optional[errors.FlowMaestroError] = None
         self._catch_ups = 0
         self._catch_up_until = 0.0
         # The clock begins with the first event that is asked for.
@@ -195,6 +197,8 @@ class _Follower:
                                 return
                             if stopped.is_set:
                                 break
+                        if self._invalid is not None:
+                            raise self._invalid
                 finally:
                     self._pump = None
                     pump.close()
@@ -276,6 +280,7 @@ class _Follower:
             events: list[dict[str, Any]] = []
             has_heartbeat = decoder.comments > comments
             is_new = False
+            ends = self.source.ends
             for frame in frames:
                 if is_heartbeat(frame):
                     has_heartbeat = True
@@ -286,8 +291,12 @@ class _Follower:
                     self._ids.append(frame.id)
                     is_new = True
                 event = self._event_in(frame)
+                if self._invalid is not None:
+                    break
                 if event is not None:
                     events.append(event)
+                    if ends is not None and ends(event):
+                        break
             self._liveness.heard(
                 monotonic(), event=bool(events), comment=has_heartbeat, is_new=is_new
             )
@@ -306,7 +315,8 @@ class _Follower:
             first, self._connected = not self._connected, True
             return event if first else None
         if not self.source.reconnects:
-            raise self._error(errors.StreamError, problem, "event_invalid")
+            self._invalid = self._error(errors.StreamError, problem, "event_invalid")
+            return None
         # Once: what sends one such event often sends them all along.
         log = logger.debug if self._has_warned else logger.warning
         log("%s; it is skipped, as are later ones", problem)
