@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import types
+
 import anyio
 import httpx
 import pytest
 
-from flowmaestro_core._async.compat import open_pump
+from flowmaestro_core._async.compat import _Watched, open_pump
 from tests.core.mock import Chunks
 
 pytestmark = pytest.mark.anyio
@@ -126,3 +128,33 @@ async def test_looks_are_repeated_until_one_ends_the_reading(pump):
 
     assert await pump.next(lambda: 0.01, look) is None
     assert looks == [0, 1, 2]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_an_end_that_is_seen_while_bytes_come_does_not_cut_what_follows():
+    chunks, came = [b"second", b"first"], anyio.Event()
+
+    class Connection:
+        closed = False
+
+        async def aclose(self):
+            self.closed = True
+
+    async def read():
+        await came.wait()
+        return chunks.pop()
+
+    async def look():
+        came.set()
+        # As on a busy machine: the bytes are read by the time that this sees the end.
+        await anyio.wait_all_tasks_blocked()
+        return True
+
+    connection = Connection()
+    watched = _Watched(read, connection, types.SimpleNamespace(has_come=False))
+    try:
+        assert await watched.next(lambda: 0.01, look) == b"first"
+        assert await watched.next(lambda: 60.0, look) == b"second"
+        assert connection.closed is False
+    finally:
+        watched.stop()

@@ -450,6 +450,7 @@ class _Watched:
         # When to look, and when the timer goes off.
         self._due = self._wakes = math.inf
         self._looking: Optional[asyncio.Task[None]] = None
+        self._is_reading = False
         self._has_ended = False
         self._problem: Optional[Exception] = None
 
@@ -459,8 +460,10 @@ class _Watched:
         """Give the next bytes, or None when a look ended the reading."""
         self._pause, self._look = pause, look
         self._look_after(pause())
+        self._is_reading = True
         try:
             chunk: Union[bytes, Unanswered] = await self._read()
+            self._is_reading = False
             if self._looking is not None:
                 # A connection that is cancelled while it is made may be left open by anyio.
                 await asyncio.wait([self._looking], timeout=_LONGEST_LOOK)
@@ -511,9 +514,12 @@ class _Watched:
             # For the reader, when it has stopped reading.
             self._problem = raised
             self._has_ended = True
-        if self._has_ended:
+        if self._has_ended and self._is_reading:
             await self.interrupt()
         else:
+            # Bytes came after all, and there may be more: the next look sees what they bring.
+            self._has_ended = False
+            self._problem = None
             self._looking = None
             self._look_after(self._pause())
 
