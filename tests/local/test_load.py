@@ -18,6 +18,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 AT_ONCE = 200
 
 
+# A poll that finds no connection in time, as on a busy machine, leaves its socket to the garbage
+# collector: anyio cancels a connection in the making so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("dialect", ["wire", "documented"])
 def test_two_hundred_streams_lose_nothing_and_memory_stays_flat(dialect):
     server = LocalServer(dialect=dialect)
