@@ -410,9 +410,7 @@ class AsyncPump:
         with anyio.CancelScope(shield=True):
             await self._ending.come()
             # A loop that ends closes all generators at once, and may be in this one.
-            chunks: Any = self._chunks
-            if not chunks.ag_running:
-                await chunks.aclose()
+            await close_unless_running(self._chunks)
 
 
 def _own_connection_of(response: httpx.Response) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
-from weakref import WeakSet
 
 import httpx
 
@@ -78,7 +77,6 @@ class AsyncConnections:
         self._http_client = http_client
         self._max_response_bytes = max_response_bytes
         self._senders: Scoped[Union[AsyncSenders, AsyncOneSender]] = Scoped()
-        self._pumps: WeakSet[AsyncPump] = WeakSet()
         self._headers: dict[tuple[object, ...], httpx.Headers] = {}
         self._urls: dict[str, httpx.URL] = {}
 
@@ -171,7 +169,6 @@ class AsyncConnections:
                     partial(self._unanswered, timeouts=timeouts),
                     partial(senders.give_back, place),
                 )
-                self._pumps.add(pump)
                 return pump
             body = await self._read_and_close(response, until)
         except TRANSPORT_FAILURES as failure:
@@ -190,9 +187,7 @@ class AsyncConnections:
         return answer_of(response, body)
 
     async def aclose(self) -> None:
-        """Close the connections, and the streams that are open; the user's client stays open."""
-        for pump in list(self._pumps):
-            await pump.interrupt()
+        """Close the connections; the user's client stays open."""
         await self._senders.aclose()
 
     def _open_senders(self) -> Union[AsyncSenders, AsyncOneSender]:
@@ -320,7 +315,7 @@ class AsyncConnections:
             return await self._read(response, until)
         except UNREADABLE:
             # A refusal is one in any coding: its status says what happened.
-            if 200 <= response.status_code < 300:
+            if response.is_success:
                 raise
             return b""
         finally:

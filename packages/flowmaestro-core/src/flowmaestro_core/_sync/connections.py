@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
-from weakref import WeakSet
 
 import httpx
 
@@ -77,7 +76,6 @@ class Connections:
         self._http_client = http_client
         self._max_response_bytes = max_response_bytes
         self._senders: Scoped[Union[Senders, OneSender]] = Scoped()
-        self._pumps: WeakSet[Pump] = WeakSet()
         self._headers: dict[tuple[object, ...], httpx.Headers] = {}
         self._urls: dict[str, httpx.URL] = {}
 
@@ -168,7 +166,6 @@ class Connections:
                     partial(self._unanswered, timeouts=timeouts),
                     partial(senders.give_back, place),
                 )
-                self._pumps.add(pump)
                 return pump
             body = self._read_and_close(response, until)
         except TRANSPORT_FAILURES as failure:
@@ -187,9 +184,7 @@ class Connections:
         return answer_of(response, body)
 
     def close(self) -> None:
-        """Close the connections, and the streams that are open; the user's client stays open."""
-        for pump in list(self._pumps):
-            pump.interrupt()
+        """Close the connections; the user's client stays open."""
         self._senders.close()
 
     def _open_senders(self) -> Union[Senders, OneSender]:
@@ -309,7 +304,7 @@ class Connections:
             return self._read(response, until)
         except UNREADABLE:
             # A refusal is one in any coding: its status says what happened.
-            if 200 <= response.status_code < 300:
+            if response.is_success:
                 raise
             return b""
         finally:
