@@ -123,7 +123,7 @@ def tests(session: nox.Session) -> None:
         marks = "not install and not long and not once"
     # More workers than processors: most tests wait more than they compute, and the slow ones
     # most of all.
-    workers = "8" if session.python in (NEWEST, OLDEST) else "4"
+    workers = "8" if session.python in (NEWEST, OLDEST) else "3"
     chosen = ["-m", marks, "--ignore=tests/examples", "-n", workers, "--maxschedchunk", "1"]
     arguments = session.posargs or [*chosen, *cover]
     session.run("pytest", *arguments, env=environment)

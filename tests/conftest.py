@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,18 @@ def recording(name: str) -> Any:
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FLOWMAESTRO_API_KEY", "FLOWMAESTRO_BASE_URL", "FLOWMAESTRO_LOG"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _garbage_stays_where_its_warnings_are_ignored(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect what a test has left, before the filters of its warnings are gone.
+
+    Otherwise the warnings come in the middle of another test, and fail it.
+    """
+    yield
+    filters = [text for mark in request.node.iter_markers("filterwarnings") for text in mark.args]
+    if any("ResourceWarning" in text or "UnraisableException" in text for text in filters):
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

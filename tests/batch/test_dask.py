@@ -44,9 +44,10 @@ def distributed():
 
 @pytest.fixture
 def dask(distributed, tmp_path):
+    # Two, so that one is left when the other is killed: each takes seconds to start.
     with distributed.LocalCluster(
-        n_workers=3,
-        threads_per_worker=2,
+        n_workers=2,
+        threads_per_worker=3,
         processes=True,
         dashboard_address="127.0.0.1:0",
         local_directory=str(tmp_path),
@@ -151,7 +152,7 @@ def test_the_limit_is_shared_by_all_workers(server, dask, tmp_path):
     assert time.monotonic() - started > 0.5
 
 
-def test_a_ticket_is_not_begun_twice_nor_by_a_process_that_is_another(dask, server):
+def test_a_ticket_is_not_begun_twice_nor_by_a_process_that_is_another(distributed, server):
     from flowmaestro_batch import dask as module
 
     ticket = Ticket("wf", {"n": 1})

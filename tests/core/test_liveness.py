@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flowmaestro_core.liveness import GRACE, Liveness
+from flowmaestro_core.liveness import GRACE, LAST_SECONDS, Liveness
 
 
 def clockwork(max_retries=3, checks=True):
@@ -69,6 +69,36 @@ def test_after_a_check_saw_the_end_the_stream_has_a_moment():
     assert not liveness.is_over(5.0)
     assert liveness.is_over(5.0 + GRACE)
     assert not liveness.check_is_due(100.0)
+
+
+def test_events_that_follow_each_other_after_a_check_saw_the_end_are_waited_for():
+    liveness = clockwork()
+    liveness.ending(5.0)
+    for tenth in range(4, 60, 4):
+        liveness.heard(5.0 + tenth / 10, event=True, comment=False)
+    assert not liveness.is_over(4.9 + LAST_SECONDS)
+    assert liveness.is_over(5.0 + LAST_SECONDS), "a stream that goes on for ever ends"
+
+
+def test_comments_after_a_check_saw_the_end_put_nothing_off():
+    liveness = clockwork()
+    liveness.ending(5.0)
+    liveness.heard(5.4, event=False, comment=True)
+    assert liveness.is_over(5.0 + GRACE)
+
+
+@pytest.mark.parametrize(
+    ("took", "moment"), [(0.1, GRACE), (0.5, 1.0), (1.2, 2.4), (5.0, LAST_SECONDS)]
+)
+def test_where_a_check_was_slow_events_may_be_as_slow(took, moment):
+    liveness = clockwork()
+    liveness.ending(5.0, took=took)
+    assert liveness.pause(5.0) == pytest.approx(moment)
+    assert not liveness.is_over(4.99 + moment)
+    assert liveness.is_over(5.0 + moment)
+    # A connection that is opened for the last events has as long.
+    liveness.ending(7.0)
+    assert liveness.pause(7.0) == pytest.approx(moment)
 
 
 def test_a_connection_is_stale_when_its_keepalives_stay_away():

@@ -13,7 +13,7 @@ from flowmaestro import AsyncFlowMaestroClient
 from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 AT_ONCE = 200
 

@@ -41,10 +41,7 @@ def server():
 def client(server):
     client = AsyncFlowMaestroClient(KEY, server.url)
     yield client
-    # What loops have left is let go of here, where its warnings are ignored, and does not
-    # become another test's.
     asyncio.run(client.aclose())
-    gc.collect()
 
 
 def files() -> int:

@@ -32,11 +32,10 @@ def _enough_files():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     yield
-    # What was dropped is collected here, and not in the middle of another test.
-    gc.collect()
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at_once", [1_000])
 def test_promise_5_a_thousand_waits_on_one_client(at_once):
     server = LocalServer(max_running=2_000)
@@ -59,6 +58,7 @@ def test_promise_5_a_thousand_waits_on_one_client(at_once):
     assert len(server.executions) == at_once
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at_once", [1_000])
 def test_promise_5_a_thousand_streams_on_one_client_and_calls_get_through(at_once):
     server = LocalServer(dialect="documented", max_running=2_000)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import httpx
 import trio
@@ -146,6 +147,61 @@ class Body(httpx.AsyncByteStream):
         await trio.sleep_forever()
 
 
+class Slow(Scripted):
+    """A server whose polls take a second, and whose last events come as late."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith("/events"):
+            self.requests["poll"] += 1
+            response = self._status()
+            await trio.sleep(1)
+            return response
+        return httpx.Response(
+            200, headers={"content-type": "text/event-stream"}, stream=LastEvents(self)
+        )
+
+
+class LastEvents(httpx.AsyncByteStream):
+    """Three events, a second apart, after the end of an execution."""
+
+    def __init__(self, server: Scripted) -> None:
+        self._server = server
+
+    async def __aiter__(self) -> Any:
+        await trio.sleep_until(self._server.ends_at + 1)
+        for number in range(2):
+            await trio.sleep(1)
+            yield frame("node:completed", type="node:completed", number=number).encode()
+        await trio.sleep(1)
+        yield frame("execution:completed", execution_id="e", outputs={"n": 1}).encode()
+
+
+def by_a_clock_that_jumps(follow: Callable[[], Awaitable[None]]) -> None:
+    """Run something so that minutes take milliseconds."""
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    real = stream_module.monotonic, transport_module.monotonic
+    stream_module.monotonic = transport_module.monotonic = trio.current_time
+    try:
+        trio.run(follow, clock=clock)
+    finally:
+        stream_module.monotonic, transport_module.monotonic = real
+
+
+def test_the_last_events_of_a_slow_api_come_before_the_end_that_a_poll_saw():
+    async def follow() -> None:
+        server = Slow([], [], ends_after=0.9)
+        async with httpx.AsyncClient(transport=server) as http_client:
+            async with AsyncFlowMaestroClient(
+                KEY, "http://127.0.0.1:1", http_client=http_client
+            ) as client:
+                types = [event["type"] async for event in client.executions.stream("e")]
+        assert types == ["node:completed", "node:completed", "execution:completed"]
+        # It was the poll, and not the stream, that saw the end first.
+        assert server.requests["poll"] == 1
+
+    by_a_clock_that_jumps(follow)
+
+
 class AnyStream(RuleBasedStateMachine):
     """Writes a script; the stream is followed when it is written."""
 
@@ -214,13 +270,7 @@ class AnyStream(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "script"):
             return
-        clock = trio.testing.MockClock(autojump_threshold=0)
-        real = stream_module.monotonic, transport_module.monotonic
-        stream_module.monotonic = transport_module.monotonic = trio.current_time
-        try:
-            trio.run(self.follow, clock=clock)
-        finally:
-            stream_module.monotonic, transport_module.monotonic = real
+        by_a_clock_that_jumps(self.follow)
 
     async def follow(self) -> None:
         if self.repeats and len(self.script) > 1:

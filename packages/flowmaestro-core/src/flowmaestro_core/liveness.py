@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Optional
 
-__all__ = ["GRACE", "Liveness"]
+__all__ = ["GRACE", "LAST_SECONDS", "Liveness"]
 
 # Pauses between two status checks while a stream is silent. Executions of up to some
 # ten seconds are seen to end within 3 s, all others within 16 s, and an hour of silence
@@ -19,6 +19,10 @@ _CHECK_PAUSES = (1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 4.0, 8.0, 15.0)
 # How long the stream may still bring its own end after a check has seen it: events that
 # are on their way arrive before the end is told.
 GRACE = 0.5
+
+# Where the check was slow, events are as well, and each one may be followed by another. So many
+# seconds after the check the end is told in any case.
+LAST_SECONDS = 3.0
 
 # What has come while the consumer was busy is read before anything is looked at.
 _LEAST_PAUSE = 0.02
@@ -57,7 +61,11 @@ class Liveness:
         self._alive = now
         self._asked_for = 0.0
         self._is_unreachable = False
+        # When the stream has had its moment to bring the end, how long that moment is, and when
+        # it is over whatever comes.
         self._ending: Optional[float] = None
+        self._moment = GRACE
+        self._last_moment = 0.0
 
     def opened(self, now: float) -> None:
         """A connection is open."""
@@ -74,6 +82,8 @@ class Liveness:
             is_new: An event among them has an id that was never seen before.
         """
         self._heard = now
+        if event and self._ending is not None:
+            self._ending = max(self._ending, min(now + self._moment, self._last_moment))
         if comment:
             if self._last_comment is not None:
                 gap = now - self._last_comment
@@ -119,9 +129,17 @@ class Liveness:
         """Seconds until the status is asked for again."""
         return max(self._next_check - now, 0.0)
 
-    def ending(self, now: float) -> None:
-        """A check saw the end; the stream has a moment left to bring it."""
-        self._ending = now + GRACE
+    def ending(self, now: float, *, took: float = 0.0) -> None:
+        """A check saw the end; the stream, or a new connection, has a moment to bring it.
+
+        Args:
+            now: When.
+            took: Seconds that the check took.
+        """
+        if self._ending is None:
+            self._moment = min(max(GRACE, 2 * took), LAST_SECONDS)
+            self._last_moment = now + LAST_SECONDS
+        self._ending = now + self._moment
 
     def is_over(self, now: float) -> bool:
         """True when that moment has passed."""

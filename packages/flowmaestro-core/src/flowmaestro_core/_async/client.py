@@ -192,11 +192,11 @@ class AsyncCoreClient:
 
     def follow(self, source: AsyncSource) -> AsyncEventStream[Any]:
         """Make a stream that ends when the client is closed."""
-        from .stream import AsyncEventStream
+        from .stream import AsyncEventStream, Follower
 
-        stream: AsyncEventStream[Any] = AsyncEventStream(source)
-        self._transport.streams.add(stream)
-        return stream
+        follower = Follower(source)
+        self._transport.add(follower)
+        return AsyncEventStream(follower)
 
     async def close(self) -> None:
         """Close the connections; streams that are open end with an error."""

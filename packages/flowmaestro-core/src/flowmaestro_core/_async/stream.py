@@ -11,23 +11,22 @@ from .. import errors
 from ..clock import monotonic
 from ..config import RECONNECT_SECONDS
 from ..events import is_heartbeat
-from ..liveness import Liveness
+from ..liveness import LAST_SECONDS, Liveness
 from ..logs import logger
 from ..response import Unanswered
 from ..retries import RetryPolicy, is_transient, jitter
 from ..sse import EventDecoder, EventTooLarge, Frame
 from .compat import AsyncPump, Stepper, Stop, close_unless_running
 
-__all__ = ["AsyncEventStream", "AsyncSource", "Connect"]
+__all__ = ["AsyncEventStream", "AsyncSource", "Connect", "Follower"]
 
 EventT = TypeVar("EventT")
 
 # Ids of events that a reconnect may bring again.
 _REMEMBERED_IDS = 1000
 
-# Connections, and seconds, that are spent on the last events of an execution that is over.
+# Connections that are spent on the last events of an execution that is over.
 _MOST_CATCH_UPS = 8
-_CATCH_UP_SECONDS = 3.0
 
 
 class Connect(NamedTuple):
@@ -76,11 +75,11 @@ class AsyncEventStream(Generic[EventT]):
     then ends.
     """
 
-    def __init__(self, source: AsyncSource) -> None:
-        self._follower = _Follower(source)
-        self._events = self._follower.events()
-        if source.heartbeat is not None:
-            self._events = _with_heartbeats(self._events, self._follower)
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._events = follower.events()
+        if follower.source.heartbeat is not None:
+            self._events = _with_heartbeats(self._events, follower)
 
     def __aiter__(self) -> AsyncIterator[EventT]:
         # Not the stream itself: one call less for each event.
@@ -108,13 +107,9 @@ class AsyncEventStream(Generic[EventT]):
 
     close = aclose  # async only
 
-    async def stop(self, error: errors.FlowMaestroError) -> None:
-        """End a loop over the stream with an error, as when the client is closed."""
-        await self._follower.stop(error)
-
 
 async def _with_heartbeats(
-    events: AsyncGenerator[Any, None], follower: _Follower
+    events: AsyncGenerator[Any, None], follower: Follower
 ) -> AsyncGenerator[Any, None]:
     """Give the events, and one of type ``heartbeat`` whenever none came for so long."""
     source = follower.source
@@ -135,7 +130,7 @@ async def _with_heartbeats(
         raise error
 
 
-class _Follower:
+class Follower:
     """Follows one stream over all of its connections."""
 
     def __init__(self, source: AsyncSource) -> None:
@@ -360,6 +355,7 @@ class _Follower:
         """
         assert self.source.check is not None
         failure: Optional[errors.FlowMaestroError] = None
+        began = monotonic()
         with self.stopped.interruptible():
             try:
                 self._ending = await self.source.check(self._remaining())
@@ -372,8 +368,8 @@ class _Follower:
         self._no_connection = failure is not None and failure.code == "pool_timeout"
         now = monotonic()
         if self._ending is not None:
-            self._liveness.ending(now)
-            self._catch_up_until = now + _CATCH_UP_SECONDS
+            self._liveness.ending(now, took=now - began)
+            self._catch_up_until = now + LAST_SECONDS
         if warns and failure is not None and not self._no_connection:
             logger.warning("polling the status of %s failed (%s)", self.source.name, failure)
         self._liveness.checked(

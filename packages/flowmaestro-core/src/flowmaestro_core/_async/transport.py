@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from .. import errors
 from ..clock import monotonic, wall_clock
@@ -17,7 +17,7 @@ from .compat import AsyncPump, sleep, time_limit
 if TYPE_CHECKING:
     from ..request import Request
     from .connections import AsyncConnections
-    from .stream import AsyncEventStream
+    from .stream import Follower
 
 __all__ = ["AsyncTransport"]
 
@@ -31,7 +31,8 @@ class AsyncTransport:
     def __init__(self, connections: AsyncConnections) -> None:
         self._connections = connections
         self._limits: dict[str, str] = {}
-        self.streams: WeakSet[AsyncEventStream[Any]] = WeakSet()
+        # Of the streams that are read; a loop over one keeps nothing else of it.
+        self._followers: WeakValueDictionary[int, Follower] = WeakValueDictionary()
         self.is_closed = False
 
     @property
@@ -91,11 +92,18 @@ class AsyncTransport:
             not request.repeatable,
         )
 
+    def add(self, follower: Follower) -> None:
+        """Note a stream, to end it when the client is closed."""
+        self._followers[id(follower)] = follower
+
     async def aclose(self) -> None:
         """Close the connections; every later call is an error."""
         self.is_closed = True
-        for stream in list(self.streams):
-            await stream.stop(_client_closed())
+        # A list at one go: other threads may begin streams meanwhile.
+        for reference in self._followers.valuerefs():
+            follower = reference()
+            if follower is not None:
+                await follower.stop(_client_closed())
         await self._connections.aclose()
 
     async def _repeat(

@@ -191,11 +191,11 @@ class CoreClient:
 
     def follow(self, source: Source) -> EventStream[Any]:
         """Make a stream that ends when the client is closed."""
-        from .stream import EventStream
+        from .stream import EventStream, Follower
 
-        stream: EventStream[Any] = EventStream(source)
-        self._transport.streams.add(stream)
-        return stream
+        follower = Follower(source)
+        self._transport.add(follower)
+        return EventStream(follower)
 
     def close(self) -> None:
         """Close the connections; streams that are open end with an error."""

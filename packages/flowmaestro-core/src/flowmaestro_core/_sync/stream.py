@@ -12,23 +12,22 @@ from .. import errors
 from ..clock import monotonic
 from ..config import RECONNECT_SECONDS
 from ..events import is_heartbeat
-from ..liveness import Liveness
+from ..liveness import LAST_SECONDS, Liveness
 from ..logs import logger
 from ..response import Unanswered
 from ..retries import RetryPolicy, is_transient, jitter
 from ..sse import EventDecoder, EventTooLarge, Frame
 from .compat import Pump, Stepper, Stop, close_unless_running
 
-__all__ = ["EventStream", "Source", "Connect"]
+__all__ = ["EventStream", "Source", "Connect", "Follower"]
 
 EventT = TypeVar("EventT")
 
 # Ids of events that a reconnect may bring again.
 _REMEMBERED_IDS = 1000
 
-# Connections, and seconds, that are spent on the last events of an execution that is over.
+# Connections that are spent on the last events of an execution that is over.
 _MOST_CATCH_UPS = 8
-_CATCH_UP_SECONDS = 3.0
 
 
 class Connect(NamedTuple):
@@ -77,11 +76,11 @@ class EventStream(Generic[EventT]):
     then ends.
     """
 
-    def __init__(self, source: Source) -> None:
-        self._follower = _Follower(source)
-        self._events = self._follower.events()
-        if source.heartbeat is not None:
-            self._events = _with_heartbeats(self._events, self._follower)
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._events = follower.events()
+        if follower.source.heartbeat is not None:
+            self._events = _with_heartbeats(self._events, follower)
 
     def __iter__(self) -> Iterator[EventT]:
         # Not the stream itself: one call less for each event.
@@ -107,13 +106,9 @@ class EventStream(Generic[EventT]):
         self._follower.stop()
         close_unless_running(self._events)
 
-    def stop(self, error: errors.FlowMaestroError) -> None:
-        """End a loop over the stream with an error, as when the client is closed."""
-        self._follower.stop(error)
-
 
 def _with_heartbeats(
-    events: Generator[Any, None, None], follower: _Follower
+    events: Generator[Any, None, None], follower: Follower
 ) -> Generator[Any, None, None]:
     """Give the events, and one of type ``heartbeat`` whenever none came for so long."""
     source = follower.source
@@ -134,7 +129,7 @@ def _with_heartbeats(
         raise error
 
 
-class _Follower:
+class Follower:
     """Follows one stream over all of its connections."""
 
     def __init__(self, source: Source) -> None:
@@ -359,6 +354,7 @@ class _Follower:
         """
         assert self.source.check is not None
         failure: Optional[errors.FlowMaestroError] = None
+        began = monotonic()
         with self.stopped.interruptible():
             try:
                 self._ending = self.source.check(self._remaining())
@@ -371,8 +367,8 @@ class _Follower:
         self._no_connection = failure is not None and failure.code == "pool_timeout"
         now = monotonic()
         if self._ending is not None:
-            self._liveness.ending(now)
-            self._catch_up_until = now + _CATCH_UP_SECONDS
+            self._liveness.ending(now, took=now - began)
+            self._catch_up_until = now + LAST_SECONDS
         if warns and failure is not None and not self._no_connection:
             logger.warning("polling the status of %s failed (%s)", self.source.name, failure)
         self._liveness.checked(

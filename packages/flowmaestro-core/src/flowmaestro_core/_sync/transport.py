@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from .. import errors
 from ..clock import monotonic, wall_clock
@@ -17,7 +17,7 @@ from .compat import Pump, sleep, time_limit
 if TYPE_CHECKING:
     from ..request import Request
     from .connections import Connections
-    from .stream import EventStream
+    from .stream import Follower
 
 __all__ = ["Transport"]
 
@@ -31,7 +31,8 @@ class Transport:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._limits: dict[str, str] = {}
-        self.streams: WeakSet[EventStream[Any]] = WeakSet()
+        # Of the streams that are read; a loop over one keeps nothing else of it.
+        self._followers: WeakValueDictionary[int, Follower] = WeakValueDictionary()
         self.is_closed = False
 
     @property
@@ -89,11 +90,18 @@ class Transport:
             not request.repeatable,
         )
 
+    def add(self, follower: Follower) -> None:
+        """Note a stream, to end it when the client is closed."""
+        self._followers[id(follower)] = follower
+
     def close(self) -> None:
         """Close the connections; every later call is an error."""
         self.is_closed = True
-        for stream in list(self.streams):
-            stream.stop(_client_closed())
+        # A list at one go: other threads may begin streams meanwhile.
+        for reference in self._followers.valuerefs():
+            follower = reference()
+            if follower is not None:
+                follower.stop(_client_closed())
         self._connections.close()
 
     def _repeat(
