@@ -130,15 +130,44 @@ async def test_looks_are_repeated_until_one_ends_the_reading(pump):
     assert looks == [0, 1, 2]
 
 
+class Connection:
+    """Notes that it was closed."""
+
+    closed = False
+
+    async def aclose(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_connection_that_is_the_next_requests_is_not_cut():
+    ending = types.SimpleNamespace(has_come=False)
+    looked = anyio.Event()
+
+    async def read():
+        # The response has ended, and its connection is free, while a look is under way.
+        ending.has_come = True
+        await looked.wait()
+        await anyio.wait_all_tasks_blocked()
+        return b""
+
+    async def look():
+        looked.set()
+        return True
+
+    connection = Connection()
+    watched = _Watched(read, connection, ending)
+    try:
+        assert await watched.next(lambda: 0.01, look) is None
+        await watched.interrupt()
+        assert connection.closed is False
+    finally:
+        watched.stop()
+
+
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_an_end_that_is_seen_while_bytes_come_does_not_cut_what_follows():
     chunks, came = [b"second", b"first"], anyio.Event()
-
-    class Connection:
-        closed = False
-
-        async def aclose(self):
-            self.closed = True
 
     async def read():
         await came.wait()
