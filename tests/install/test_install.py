@@ -22,15 +22,31 @@ BACKPORTS = {"exceptiongroup", "sniffio"}
 pytestmark = [pytest.mark.install, pytest.mark.timeout(900)]
 
 TRY_IT = """
+import asyncio
 from flowmaestro_local import LocalServer
-from flowmaestro import FlowMaestroClient
+from flowmaestro import AsyncFlowMaestroClient, FlowMaestroClient
 
 server = LocalServer()
 server.workflow("wf")(lambda inputs: inputs)
-with server.start() as url, FlowMaestroClient("fm_live_x", url) as client:
-    assert client.run("wf", {"a": 1}, poll_interval=0.05)["outputs"] == {"a": 1}
-    started = client.workflows.execute("wf")["data"]["execution_id"]
-    assert [event["type"] for event in client.executions.stream(started)][-1] == "execution:completed"
+
+async def main(url):
+    async with AsyncFlowMaestroClient("fm_live_x", url) as client:
+        # More at once than there are connections.
+        calls = (client.workflows.get("wf") for _ in range(150))
+        assert len(await asyncio.gather(*calls)) == 150
+        result = await client.run("wf", {"a": 1}, poll_interval=0.05)
+        assert result["outputs"] == {"a": 1}
+        started = (await client.workflows.execute("wf"))["data"]["execution_id"]
+        types = [event["type"] async for event in client.executions.stream(started)]
+        assert types[-1] == "execution:completed"
+
+with server.start() as url:
+    with FlowMaestroClient("fm_live_x", url) as client:
+        assert client.run("wf", {"a": 1}, poll_interval=0.05)["outputs"] == {"a": 1}
+        started = client.workflows.execute("wf")["data"]["execution_id"]
+        types = [event["type"] for event in client.executions.stream(started)]
+        assert types[-1] == "execution:completed"
+    asyncio.run(main(url))
 print("works")
 """
 

@@ -9,6 +9,7 @@ import logging
 import pickle
 import socket
 import traceback
+import warnings
 from typing import Callable
 
 import pytest
@@ -175,3 +176,18 @@ def test_promise_7_the_key_is_nowhere(name, caplog):
 def test_promise_7_a_plain_address_warns_once_per_client_made():
     with pytest.warns(UserWarning, match="in the clear"):
         FlowMaestroClient(SECRET, "http://api.example.com").close()
+
+
+@pytest.mark.parametrize(
+    "host", ["127.example.com", "127.0.0.1.example", "localhost.example", "10.0.0.1", "[::2]"]
+)
+def test_promise_7_a_name_that_looks_like_this_machine_is_another_one(host):
+    with pytest.warns(UserWarning, match="in the clear"):
+        FlowMaestroClient(SECRET, f"http://{host}").close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "[::1]", "localhost", "API.localhost"])
+def test_promise_7_to_this_machine_nothing_is_encrypted_without_a_word(host):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FlowMaestroClient(SECRET, f"http://{host}:8787").close()

@@ -7,6 +7,7 @@ import platform
 import ssl
 import sys
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from typing import Any, Callable, Optional, TypeVar, Union
 
 import httpx
@@ -378,9 +379,9 @@ def check_http_client(http_client: object, expected: type) -> None:
 
 def warn_of_plain_http(base_url: str) -> None:
     """Warn once per address when the key would cross a network in the clear."""
-    host = httpx.URL(base_url).host
-    local = host == "localhost" or host.endswith(".localhost") or host.startswith("127.")
-    if base_url.startswith("http://") and not local and host not in ("::1", "testserver"):
+    url = httpx.URL(base_url)
+    # "testserver" is what the test clients of web frameworks call their application.
+    if url.scheme == "http" and url.host != "testserver" and not _is_this_machine(url.host):
         import warnings
 
         warnings.warn(
@@ -388,6 +389,13 @@ def warn_of_plain_http(base_url: str) -> None:
             UserWarning,
             stacklevel=_outside(),
         )
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _outside() -> int:

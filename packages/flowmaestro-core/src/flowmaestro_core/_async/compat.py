@@ -192,7 +192,7 @@ class Limiter:
     """Lets a number of calls through at a time, or any; the others wait in line."""
 
     def __init__(self, calls: Optional[int]) -> None:
-        self._semaphore = None if calls is None else anyio.Semaphore(calls, fast_acquire=True)
+        self._semaphore = None if calls is None else anyio.Semaphore(calls)
 
     async def enter(self, within: Optional[float]) -> Optional[object]:
         """Wait for a turn, at most so many seconds; None if there was none."""
