@@ -29,7 +29,7 @@ settings.load_profile("here")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--chaos-calls", type=int, default=1_000, help="calls of the chaos suite")
+    parser.addoption("--chaos-calls", type=int, default=500, help="calls of the chaos suite")
     parser.addoption("--chaos-seed", type=int, default=7, help="seed of the chaos suite's faults")
     parser.addoption("--outage-seconds", type=float, default=3.0, help="how long the API is away")
     parser.addoption(
