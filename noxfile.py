@@ -120,13 +120,15 @@ def tests(session: nox.Session) -> None:
         cover = ["--cov", "--cov-report=term", "--cov-fail-under=96"]
         if session.python in ("3.12", "3.13", "3.14"):
             environment["COVERAGE_CORE"] = "sysmon"
-    elif session.python == OLDEST:
-        marks = "not install and not long and not once"
     else:
+        # Trio does the same on all of them.
+        chosen += ["-k", "not trio"]
+    if session.python == OLDEST:
+        marks = "not install and not long and not once"
+    elif session.python != NEWEST:
         # What is right on the oldest and the newest is wrong on one between for the sake of
         # asyncio or the standard library, if at all.
-        chosen += [f"--ignore=tests/{name}" for name in ("docs", "local", "repo")]
-        chosen += ["-k", "not trio"]
+        chosen += [f"--ignore=tests/{name}" for name in ("docs", "local", "repo", "core/_sync")]
     # More workers than processors: most tests wait more than they compute, and the slow ones
     # most of all.
     workers = "6" if session.python in (NEWEST, OLDEST) else "3"
