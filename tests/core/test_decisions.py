@@ -465,6 +465,13 @@ def test_every_failure_has_its_code_and_says_whether_the_request_was_sent():
         assert "host:1" in result.error.message or code == "pool_timeout"
 
 
+def test_what_breaks_before_there_was_a_connection_has_sent_nothing():
+    for failure in (OSError("x"), httpx.ReadError("x"), httpx.RemoteProtocolError("x")):
+        result = http.unanswered(failure, "host:1", Timeouts(1.0, 2.0, 3.0), was_sent=False)
+        assert (result.error.code, result.network) == ("connection_failed", NOT_SENT)
+        assert "host:1" in result.error.message
+
+
 def test_a_timeout_says_which_seconds_were_too_few():
     timeouts = Timeouts(1.5, 2.0, 3.0)
     message = http.unanswered(httpx.ConnectTimeout(""), "h", timeouts).error.message

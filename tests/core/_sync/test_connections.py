@@ -7,6 +7,7 @@ import gzip
 import json
 import socket
 import threading
+import time
 import tracemalloc
 import zlib
 from contextlib import contextmanager, suppress
@@ -16,6 +17,8 @@ import httpx
 import pytest
 
 from flowmaestro_core import CoreClient, errors
+from flowmaestro_core._sync import connections as connections_module
+from flowmaestro_core._sync import senders as senders_module
 from flowmaestro_core.http import CONNECTIONS_EACH
 from flowmaestro_core.request import Request
 from tests.conftest import KEY
@@ -23,7 +26,7 @@ from tests.core.mock import Chunks, Script, data, error
 from tests.raw import raw_server, response
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.once,
 ]
 
 GET = Request.get("/workflows")
@@ -181,6 +184,39 @@ def test_a_connection_without_leftovers_is_used_again():
             for number in range(5):
                 assert (client.call(GET))["data"] == number
     assert len(connections) == 1
+
+
+def call_once(client):
+    client.call(GET)
+
+
+def open_once(client):
+    pump = client.open(GET)
+    pump.close()
+
+
+@pytest.mark.parametrize("use", [call_once, open_once])
+def test_what_a_burst_has_left_idle_is_closed_by_what_comes_later(use, monkeypatch):
+    ahead = 0.0
+    for module in (connections_module, senders_module):
+        monkeypatch.setattr(module, "monotonic", lambda: time.monotonic() + ahead)
+
+    def tell(connection, request):
+        events = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 0\r\n\r\n"
+        return events if ahead and use is open_once else named(request)
+
+    with numbered_server(tell) as (url, _):
+        with CoreClient(KEY, url) as client:
+            connections = client._transport._connections
+            senders = connections._senders.get(connections._open_senders)
+            taken = [senders.take_for_call() for _ in range(25)]
+            for place in taken:
+                senders.give_back(place)
+            assert len(senders._pools) == 3
+            for _ in range(10):
+                ahead += 10
+                use(client)
+            assert len(senders._pools) == 1
 
 
 # -- early responses

@@ -110,16 +110,6 @@ class _AsyncBackend(httpcore.AsyncNetworkBackend):
             self._streams,
         )
 
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: Optional[float] = None,
-        socket_options: Optional[Iterable[Any]] = None,
-    ) -> httpcore.AsyncNetworkStream:
-        return _AsyncStream(
-            await self._inner.connect_unix_socket(path, timeout, socket_options), self._streams
-        )
-
     async def sleep(self, seconds: float) -> None:
         await self._inner.sleep(seconds)
 
@@ -253,16 +243,6 @@ class _Backend(httpcore.NetworkBackend):
         return _Stream(
             self._inner.connect_tcp(host, port, timeout, local_address, socket_options),
             self._streams,
-        )
-
-    def connect_unix_socket(
-        self,
-        path: str,
-        timeout: Optional[float] = None,
-        socket_options: Optional[Iterable[Any]] = None,
-    ) -> httpcore.NetworkStream:
-        return _Stream(
-            self._inner.connect_unix_socket(path, timeout, socket_options), self._streams
         )
 
     def sleep(self, seconds: float) -> None:
