@@ -295,6 +295,17 @@ async def test_a_response_that_comes_before_the_whole_body_was_sent_is_read(stat
                 assert caught.value.outcome_unknown is (EARLY[status] == 501)
 
 
+async def test_a_large_request_that_the_server_does_not_take_is_a_timeout():
+    # More than the buffers of both sides hold.
+    big = Request.post("/workflows/wf/execute", {"x": "y" * 30_000_000}, repeatable=False)
+    with refusing_server([], keep) as url:
+        async with AsyncCoreClient(KEY, url, max_retries=0, timeout=0.5) as client:
+            with pytest.raises(errors.TimeoutError) as caught:
+                await client.call(big)
+    assert caught.value.code == "read_timeout"
+    assert caught.value.outcome_unknown
+
+
 async def test_an_early_response_in_pieces_is_read():
     whole = named("x" * 100_000, "Connection: close", status="413 Payload Too Large")
     parts = [b"HTTP/1.1 100 Continue\r\n\r\n", whole[:3], whole[3:40], whole[40:]]

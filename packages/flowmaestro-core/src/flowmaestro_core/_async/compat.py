@@ -484,7 +484,6 @@ class _Watched:
 
     def stop(self) -> None:
         """End the timer."""
-        self._due = math.inf
         if self._timer is not None:
             self._timer.cancel()
 
