@@ -186,6 +186,21 @@ def test_a_connection_without_leftovers_is_used_again():
     assert len(connections) == 1
 
 
+def test_a_call_that_gets_no_turn_in_time_was_not_sent():
+    with raw_server(lambda connection: None) as url:
+        limits = httpx.Timeout(30.0, pool=0.2)
+        with CoreClient(KEY, url, timeout=limits, max_retries=0) as client:
+            connections = client._transport._connections
+            limiter = connections._senders.get(connections._open_senders).limiter
+            turns = [limiter.enter(60.0) for _ in range(100)]
+            with pytest.raises(errors.TimeoutError, match="has 100 calls under way") as caught:
+                client.call(POST)
+            for turn in turns:
+                limiter.leave(turn)
+    assert caught.value.code == "client_busy"
+    assert not caught.value.outcome_unknown
+
+
 def call_once(client):
     client.call(GET)
 

@@ -368,6 +368,14 @@ def test_what_a_search_or_a_thread_holds_has_to_be_objects(content):
         assert "data.messages" in problem.message
 
 
+@pytest.mark.parametrize("content", [5, "text", [5], [[]], [{"id": 5}]])
+def test_what_stands_for_the_messages_of_a_thread_has_to_be_a_list_of_them(content):
+    with scripted(data(content)) as client:
+        problem = refused(client.threads.list_messages, "t")
+    assert problem.code == "invalid_response"
+    assert "data" in problem.message
+
+
 def test_a_result_that_is_not_as_documented_is_an_error_of_ours():
     with scripted(data({"id": 5, "message": "text", "success": "yes"})) as client:
         calls = [

@@ -103,10 +103,13 @@ class _Zlib:
                     data = data.lstrip(b"\0") if self._is_gzip else b""
                 if not data:
                     return
-                data = self._begin(data)
+                data, self._held = self._held + data, b""
+                if not self._is_gzip and len(data) < 2:
+                    self._held = data
+                    return
+                self._member = self._new_member(data)
+                self._members += 1
             member = self._member
-            if member is None:
-                return
             try:
                 piece = member.decompress(data, _STEP)
             except zlib.error as why:
@@ -124,18 +127,10 @@ class _Zlib:
             else:
                 return
 
-    def _begin(self, data: bytes) -> bytes:
-        """Choose how to read the next member, and give the bytes to begin with."""
-        data = self._held + data
-        if not self._is_gzip and len(data) < 2:
-            self._held = data
-            return b""
-        self._held = b""
+    def _new_member(self, begin: bytes) -> Any:
         # zlib's header is a number that can be divided by 31, for the method 8.
-        has_header = self._is_gzip or (data[0] & 15 == 8 and not (data[0] * 256 + data[1]) % 31)
-        self._member = zlib.decompressobj(_ANY_HEADER if has_header else _NO_HEADER)
-        self._members += 1
-        return data
+        has_header = self._is_gzip or (begin[0] & 15 == 8 and not (begin[0] * 256 + begin[1]) % 31)
+        return zlib.decompressobj(_ANY_HEADER if has_header else _NO_HEADER)
 
     def end(self) -> None:
         if self._member is not None or self._held:
