@@ -4,7 +4,8 @@
 
 Copies the repository, changes one line of a copy at a time (a comparison, a number, an argument,
 a call that is left out), writes the synchronous twin of a changed file anew, and runs the tests
-until one fails: first those that run the line, and all others only where these notice nothing.
+until one fails: first those that run the line, then all others, and last those that take long,
+each only where the ones before notice nothing.
 A change that no test notices is printed as a diff; a hang counts as noticed.
 
 The lines are chosen by chance, and the same ones again with the same seed. What was tried is
@@ -50,7 +51,9 @@ RESOURCES = ("agents", "executions", "knowledge-bases", "threads", "triggers", "
 PATHS = [f"packages/flowmaestro-{name}" for name in ("core", *RESOURCES, "workflows")]
 # The folders whose tests see core and resources, those that notice most in least time first.
 TESTS = ("core", "wire", "webhooks", "properties", "contract", "promises")
-PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not install and not slow and not long"]
+PYTEST = ["-x", "-q", "-p", "no:cacheprovider"]
+QUICK = ["-m", "not install and not slow and not long"]
+LENGTHY = ["-m", "(slow or long) and not install"]
 # A test that hangs is ended sooner than elsewhere; the longest one takes eight seconds.
 PYTEST += ["--timeout", "80"]
 PARALLEL = ["-n", "2", "--maxschedchunk", "1"]
@@ -239,7 +242,7 @@ class Copy:
         self._environment["COVERAGE_CORE"] = "ctrace"
 
     def try_out(self, mutant: Mutant, tests: list[str], seconds: float) -> str:
-        """Change a file and its twin, run some tests, then all, and change them back."""
+        """Change a file and its twin, run some tests, then more, and change them back."""
         changed = {mutant.path: mutant.code}
         if mutant.path in self._twins:
             # Without ruff, which only makes it beautiful.
@@ -252,16 +255,18 @@ class Copy:
                 chosen = self._folder / "chosen.txt"
                 chosen.write_text("\n".join(tests), encoding="utf-8")
                 parallel = PARALLEL if len(tests) > FEW else []
-                code = self._run_tests([*parallel, f"@{chosen}"], seconds)
+                code = self._run_tests([*QUICK, *parallel, f"@{chosen}"], seconds)
             if code in (PASSED, NOT_FOUND, NONE_RUN):
-                code = self._run_all_tests(seconds)
+                code = self._run_all_tests(seconds, *QUICK)
+            if code == PASSED:
+                code = self._run_all_tests(seconds, *LENGTHY)
             return "hang" if code is None else "noticed" if code else "unnoticed"
         finally:
             self._write(before)
 
     def measure(self) -> Optional[dict[str, dict[int, list[str]]]]:
         """Give the tests that run each line of each file, or None if the tests fail."""
-        if self._run_all_tests(None, *MEASURE) != PASSED:
+        if self._run_all_tests(None, *QUICK, *MEASURE) != PASSED:
             return None
         data = coverage.CoverageData(str(self._folder / ".coverage"))
         data.read()
