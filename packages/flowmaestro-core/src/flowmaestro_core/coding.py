@@ -103,7 +103,8 @@ class _Zlib:
                     data = data.lstrip(b"\0") if self._is_gzip else b""
                 if not data:
                     return
-                data, self._held = self._held + data, b""
+                data = self._held + data
+                self._held = b""
                 if not self._is_gzip and len(data) < 2:
                     self._held = data
                     return
