@@ -116,7 +116,7 @@ def tests(session: nox.Session) -> None:
     chosen = ["--ignore=tests/examples"]
     environment = {}
     if session.python == NEWEST:
-        marks = "not install"
+        marks = "not install and not soak"
         cover = ["--cov", "--cov-report=term", "--cov-fail-under=96"]
         if session.python in ("3.12", "3.13", "3.14"):
             environment["COVERAGE_CORE"] = "sysmon"
@@ -135,6 +135,13 @@ def tests(session: nox.Session) -> None:
     chosen += ["-m", marks, "-n", workers, "--maxschedchunk", "1"]
     arguments = session.posargs or [*chosen, *cover]
     session.run("pytest", *arguments, env=environment)
+
+
+@nox.session(python=NEWEST)
+def soak(session: nox.Session) -> None:
+    """What the other tests try in small, in full: a thousand at once, a hundred kills (minutes)."""
+    sync(session, "test", "webhooks")
+    session.run("pytest", "-m", "soak", "-n", "2", "--maxschedchunk", "1", *session.posargs)
 
 
 @nox.session(python=NEWEST)

@@ -17,6 +17,8 @@ from flowmaestro_batch import AsyncBatch, Batch
 from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 
+SOAK = pytest.mark.soak
+
 
 def at_once():
     """Make a backend within the process, whose executions are over as soon as they begin."""
@@ -69,7 +71,10 @@ def threads_without_coverage():
 @pytest.mark.usefixtures("threads_without_coverage")
 @pytest.mark.long
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("options", [{}, {"ordered": True}, {"key": "n"}])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param({}, marks=SOAK), pytest.param({"ordered": True}, marks=SOAK), {"key": "n"}],
+)
 def test_memory_does_not_grow_with_the_rows(tmp_path, options):
     small = held_by(200, tmp_path / "small.sqlite", **options)
     # All of the rows would be 1.6 MB more, and those that were already run as well.

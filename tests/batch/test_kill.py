@@ -68,7 +68,7 @@ def posts(server):
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(n, marks=pytest.mark.soak) for n in (2, 3, 4))])
 def test_killed_again_and_again_every_row_ran_exactly_once(tmp_path, seed):
     journal = tmp_path / "batch.sqlite"
     moments = random.Random(seed)

@@ -21,7 +21,7 @@ AT_ONCE = 200
 # A poll that finds no connection in time, as on a busy machine, leaves its socket to the garbage
 # collector: anyio cancels a connection in the making so.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("dialect", ["wire", "documented"])
+@pytest.mark.parametrize("dialect", [pytest.param("wire", marks=pytest.mark.soak), "documented"])
 def test_two_hundred_streams_lose_nothing_and_memory_stays_flat(dialect):
     server = LocalServer(dialect=dialect)
     everybody_follows = threading.Event()

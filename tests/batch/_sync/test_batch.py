@@ -35,7 +35,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=["wire", pytest.param("documented", marks=pytest.mark.long)])
+@pytest.fixture(params=["wire", pytest.param("documented", marks=pytest.mark.soak)])
 def server(request):
     server = LocalServer(dialect=request.param)
 

@@ -93,7 +93,7 @@ class _Zlib:
         self._member: Any = None
         self._members = 0
         # The first byte of a deflate body, held until the second tells what it is.
-        self._held = b""
+        self._held: bytes = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         while True:
@@ -103,12 +103,12 @@ class _Zlib:
                     data = data.lstrip(b"\0") if self._is_gzip else b""
                 if not data:
                     return
-                data = self._held + data
-                self._held = b""
-                if not self._is_gzip and len(data) < 2:
-                    self._held = data
+                begin: bytes = self._held + data
+                if not self._is_gzip and len(begin) < 2:
+                    self._held = begin
                     return
-                self._member = self._new_member(data)
+                data, self._held = begin, b""
+                self._member = self._new_member(begin)
                 self._members += 1
             member = self._member
             try:
