@@ -112,7 +112,7 @@ def tests(session: nox.Session) -> None:
     """All tests on the newest Python, with coverage; on the others what may differ there."""
     sync(session, "test", "webhooks")
     # The examples have a session of their own; what is slow runs at both ends.
-    marks, cover = "not install and not slow and not long and not once", []
+    marks, cover = "not install and not soak and not slow and not long and not once", []
     chosen = ["--ignore=tests/examples"]
     environment = {}
     if session.python == NEWEST:
@@ -124,7 +124,7 @@ def tests(session: nox.Session) -> None:
         # Trio does the same on all of them.
         chosen += ["-k", "not trio"]
     if session.python == OLDEST:
-        marks = "not install and not long and not once"
+        marks = "not install and not soak and not long and not once"
     elif session.python != NEWEST:
         # What is right on the oldest and the newest is wrong on one between for the sake of
         # asyncio or the standard library, if at all.

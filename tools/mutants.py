@@ -52,8 +52,8 @@ PATHS = [f"packages/flowmaestro-{name}" for name in ("core", *RESOURCES, "workfl
 # The folders whose tests see core and resources, those that notice most in least time first.
 TESTS = ("core", "wire", "webhooks", "properties", "contract", "promises")
 PYTEST = ["-x", "-q", "-p", "no:cacheprovider"]
-QUICK = ["-m", "not install and not slow and not long"]
-LENGTHY = ["-m", "(slow or long) and not install"]
+QUICK = ["-m", "not install and not soak and not slow and not long"]
+LENGTHY = ["-m", "(slow or long) and not install and not soak"]
 # A test that hangs is ended sooner than elsewhere; the longest one takes eight seconds.
 PYTEST += ["--timeout", "80"]
 PARALLEL = ["-n", "2", "--maxschedchunk", "1"]
