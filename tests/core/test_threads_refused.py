@@ -74,6 +74,14 @@ def test_a_stream_that_cannot_be_watched_is_an_error_of_ours(refuse):
     assert refuse
 
 
+def test_heartbeats_that_no_thread_can_make_are_an_error_of_ours(refuse):
+    with raw_server(lambda connection: None) as url:
+        with FlowMaestroClient(KEY, url, max_retries=0) as client:
+            with pytest.raises(errors.StreamError, match="heartbeats need a thread") as caught:
+                list(client.executions.stream("exec_1", heartbeat=1.0))
+    assert caught.value.code == "thread_refused"
+
+
 @pytest.mark.parametrize("within", [None, 1e300, float("inf"), 1e10])
 def test_a_turn_is_waited_for_however_long_that_may_take(within):
     limiter = Limiter(1)
