@@ -62,10 +62,10 @@ class Liveness:
         self._asked_for = 0.0
         self._is_unreachable = False
         # When the stream has had its moment to bring the end, how long that moment is, and when
-        # it is over whatever comes.
+        # it is over whatever comes, and whatever another connection may still bring.
         self._ending: Optional[float] = None
         self._moment = GRACE
-        self._last_moment = 0.0
+        self.last_moment = 0.0
 
     def opened(self, now: float) -> None:
         """A connection is open."""
@@ -83,7 +83,7 @@ class Liveness:
         """
         self._heard = now
         if event and self._ending is not None:
-            self._ending = max(self._ending, min(now + self._moment, self._last_moment))
+            self._ending = max(self._ending, min(now + self._moment, self.last_moment))
         if comment:
             if self._last_comment is not None:
                 gap = now - self._last_comment
@@ -138,7 +138,7 @@ class Liveness:
         """
         if self._ending is None:
             self._moment = min(max(GRACE, 2 * took), LAST_SECONDS)
-            self._last_moment = now + LAST_SECONDS
+            self.last_moment = now + LAST_SECONDS
         self._ending = now + self._moment
 
     def is_over(self, now: float) -> bool:

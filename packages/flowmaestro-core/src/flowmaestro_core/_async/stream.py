@@ -11,7 +11,7 @@ from .. import errors
 from ..clock import monotonic
 from ..config import RECONNECT_SECONDS
 from ..events import is_heartbeat
-from ..liveness import LAST_SECONDS, Liveness
+from ..liveness import Liveness
 from ..logs import logger
 from ..response import Unanswered
 from ..retries import RetryPolicy, is_transient, jitter
@@ -156,7 +156,6 @@ class Follower:
         # What makes the rest of the stream of no use, once the events before it are given.
         self._invalid: Optional[errors.FlowMaestroError] = None
         self._catch_ups = 0
-        self._catch_up_until = 0.0
         # The clock begins with the first event that is asked for.
         self._until: Optional[float] = None
         self._liveness = self._new_liveness(0.0)
@@ -247,7 +246,7 @@ class Follower:
         self._retry_after = None
         remaining = self._remaining()
         if self._ending is not None:
-            late = max(self._catch_up_until - monotonic(), 0.001)
+            late = max(self._liveness.last_moment - monotonic(), 0.001)
             remaining = late if remaining is None else min(remaining, late)
         connect = Connect(self._last_event_id, first, remaining, self.stopped)
         with self.stopped.interruptible():
@@ -369,7 +368,6 @@ class Follower:
         now = monotonic()
         if self._ending is not None:
             self._liveness.ending(now, took=now - began)
-            self._catch_up_until = now + LAST_SECONDS
         if warns and failure is not None and not self._no_connection:
             logger.warning("polling the status of %s failed (%s)", self.source.name, failure)
         self._liveness.checked(
@@ -450,7 +448,7 @@ class Follower:
 
         Only where the server gives ids does it send again what was missed.
         """
-        is_late = monotonic() >= self._catch_up_until
+        is_late = monotonic() >= self._liveness.last_moment
         if not self._last_event_id or self._catch_ups >= _MOST_CATCH_UPS or is_late:
             return False
         self._catch_ups += 1
