@@ -68,6 +68,15 @@ def api(request):
         api.is_over.set()
 
 
+@pytest.fixture
+def silent():
+    api = Api(SILENT)
+    with raw_server(api, api.heads) as url:
+        api.url = url
+        yield api
+        api.is_over.set()
+
+
 def open_stream(client, api, **options):
     resource = client.threads if api.kind == POLLED else client.executions
     return resource.stream("e", **options)
@@ -118,6 +127,44 @@ def test_a_loop_of_another_thread_ends_at_once(api, by, heartbeat):
     assert ends == [None if by == "stream" else "client_closed"]
     assert all_ended(threads, 30)
     assert api.streams == streams <= 1
+
+
+def test_a_client_that_is_closed_ends_all_of_its_streams(silent):
+    ends = []
+
+    def loop(stream):
+        with pytest.raises(FlowMaestroError) as caught:
+            list(stream)
+        ends.append(caught.value.code)
+
+    with FlowMaestroClient(KEY, silent.url) as client:
+        streams = [open_stream(client, silent) for _ in range(3)]
+        threads = [threading.Thread(target=loop, args=[one], daemon=True) for one in streams]
+        for thread in threads:
+            thread.start()
+            in_the_middle(silent)
+    for thread in threads:
+        thread.join(30)
+    assert ends == 3 * ["client_closed"]
+
+
+@pytest.mark.anyio
+async def test_an_async_client_that_is_closed_ends_all_of_its_streams(silent):
+    ends = []
+
+    async def loop(stream):
+        with pytest.raises(FlowMaestroError) as caught:
+            async for _ in stream:
+                pass
+        ends.append(caught.value.code)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            async with AsyncFlowMaestroClient(KEY, silent.url) as client:
+                for _ in range(3):
+                    group.start_soon(loop, open_stream(client, silent))
+                    await anyio.to_thread.run_sync(in_the_middle, silent)
+    assert ends == 3 * ["client_closed"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
@@ -258,15 +305,6 @@ async def test_a_stream_is_closed_in_a_scope_that_is_cancelled():
 
 
 # Heartbeats
-
-
-@pytest.fixture
-def silent():
-    api = Api(SILENT)
-    with raw_server(api, api.heads) as url:
-        api.url = url
-        yield api
-        api.is_over.set()
 
 
 BEAT = {"type": "heartbeat", "execution_id": "e"}
