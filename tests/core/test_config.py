@@ -154,11 +154,11 @@ def test_an_address_of_the_environment_is_named_and_its_password_is_not_shown():
         resolve_base_url(None, environ)
     assert "hush" not in str(caught.value)
     assert resolve_base_url(None, {"FLOWMAESTRO_BASE_URL": ""}) == "https://api.flowmaestro.io"
-    with pytest.raises(ConfigurationError, match="FLOWMAESTRO_API_KEY"):
+    with pytest.raises(ConfigurationError, match=r"^FLOWMAESTRO_API_KEY has white space"):
         resolve_api_key(None, {"FLOWMAESTRO_API_KEY": "fm_live_a\n"})
     with pytest.raises(ConfigurationError, match="FLOWMAESTRO_API_KEY"):
         resolve_api_key(None, {})
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=r"^api_key has white space") as caught:
         resolve_api_key("fm_live_a\n", {})
     assert not isinstance(caught.value, ConfigurationError)
 

@@ -96,6 +96,23 @@ async def test_a_stream_is_given_up_after_a_minute_without_the_api(pauses, caplo
     assert 8 <= len(reconnects) == len(warnings) < 60
 
 
+async def test_a_stream_that_brings_something_new_each_time_is_not_given_up(pauses):
+    count = 0
+
+    def response(request):
+        nonlocal count
+        if not is_stream(request):
+            raise httpx.ConnectError("refused")
+        count += 1
+        if sum(pauses) > 100:
+            return events(DONE)
+        return events(f"id: {count}\n{STARTED}", httpx.ReadError("reset"))
+
+    async with scripted(response) as client:
+        types = await types_of(client.executions.stream("e"))
+    assert types == [*["node:started"] * (count - 1), "execution:completed"]
+
+
 @pytest.mark.parametrize(
     "away", [httpx.ConnectError("refused"), httpx.ReadError("reset"), error(502), error(503)]
 )

@@ -200,17 +200,22 @@ def paged(items_of):
 
 
 @pytest.mark.parametrize(
-    ("items_of", "given", "requests"),
+    ("items_of", "given", "requests", "what"),
     [
-        (lambda page: [{"id": "a"}, {"id": "b"}], 2, 4),
-        (lambda page: [{"name": "no id"}], 1, 4),
-        (lambda page: [{"id": ["unhashable"]}], None, 1),
-        (lambda page: [{"id": str(page % 3)}], 3, 14),
-        (lambda page: [], 0, 100),
+        (lambda page: [{"id": "a"}, {"id": "b"}], 2, 4, "the last 4 pages have the same items"),
+        (lambda page: [{"name": "no id"}], 1, 4, "the last 4 pages have the same items"),
+        (lambda page: [{"id": ["unhashable"]}], None, 1, ""),
+        (
+            lambda page: [{"id": str(page % 3)}],
+            3,
+            14,
+            "the last 11 pages brought only items of the",
+        ),
+        (lambda page: [], 0, 100, "the last 100 pages are empty"),
     ],
     ids=["same page", "no ids", "ids that are none", "in a circle", "empty for ever"],
 )
-def test_pages_that_bring_nothing_new_end_with_an_error(items_of, given, requests):
+def test_pages_that_bring_nothing_new_end_with_an_error(items_of, given, requests, what):
     with scripted(paged(items_of)) as client:
         found = []
         with pytest.raises(errors.ServerError) as caught:
@@ -221,7 +226,7 @@ def test_pages_that_bring_nothing_new_end_with_an_error(items_of, given, request
         assert caught.value.code == "invalid_response"
     else:
         assert caught.value.code == "pagination_stuck"
-        assert f"page {requests}" in str(caught.value)
+        assert f"stuck at page {requests}: {what}" in str(caught.value)
         assert len(found) == given
 
 
