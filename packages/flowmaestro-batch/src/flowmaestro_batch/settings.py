@@ -19,6 +19,7 @@ class Settings(NamedTuple):
     poll_interval: float
     settle: float
     patience: float
+    row_timeout: float
     attempts: int
     on_unknown: str
     on_day_limit: str
@@ -45,7 +46,7 @@ class Settings(NamedTuple):
                 raise TypeError(f"{name} must be a whole number, not {number!r}")
             if number < least:
                 raise ValueError(f"{name} must be {least} or more, not {number}")
-        for name in ("poll_interval", "settle", "patience"):
+        for name in ("poll_interval", "settle", "patience", "row_timeout"):
             seconds = getattr(self, name)
             if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
                 raise TypeError(f"{name} must be a number of seconds, not {seconds!r}")

@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from flowmaestro import AsyncFlowMaestroClient, FlowMaestroError
 
+from ..files import FileFormat
 from ..rows import Item, items_of
 from ..sending import Engine, Sent, Ticket, refused, sent_by, sent_of
 
@@ -48,11 +49,11 @@ class _AtOnce:
         return item
 
 
-def open_items(rows: Any, key: Optional[str]) -> AsyncIterator[Item]:
+def open_items(rows: Any, key: Optional[str], form: FileFormat) -> AsyncIterator[Item]:
     """Open a source, which may be asynchronous itself."""
     if isinstance(rows, AsyncIterable):
         return _Items(cast("Any", rows).__aiter__())
-    return _AtOnce(items_of(rows, key))
+    return _AtOnce(items_of(rows, key, form))
 
 
 async def next_item(items: AsyncIterator[Item]) -> Optional[Item]:

@@ -9,6 +9,7 @@ from typing import Optional, Union
 
 from flowmaestro import FlowMaestroClient
 
+from ..files import FileFormat
 from ..outcomes import Outcome, Progress, Summary
 from ..rows import RowReader
 from ..sending import Engine
@@ -35,6 +36,9 @@ class Batch:
             would suffer, there are fewer.
         settle: Seconds after which a submission that left no execution has not arrived.
         patience: Seconds of a backend that fails, or is away, after which to give up.
+        row_timeout: Seconds after which an execution that has not ended is waited for no
+            longer: its row is ``unknown``, and the next start looks at it again.
+            ``math.inf`` for no bound.
         attempts: How often a row is submitted that the backend answers with 5xx while it
             takes others.
         on_unknown: What to do with a row of which nobody knows whether it was run:
@@ -72,6 +76,7 @@ class Batch:
         poll_interval: float = 2.0,
         settle: float = 10.0,
         patience: float = 600.0,
+        row_timeout: float = 3600.0,
         attempts: int = 5,
         on_unknown: str = "report",
         on_day_limit: str = "wait",
@@ -89,6 +94,7 @@ class Batch:
             poll_interval,
             settle,
             patience,
+            row_timeout,
             attempts,
             on_unknown,
             on_day_limit,
@@ -105,6 +111,9 @@ class Batch:
         key: Optional[str] = None,
         ordered: bool = False,
         engine: Optional[Engine] = None,
+        delimiter: Optional[str] = None,
+        quotechar: str = '"',
+        encoding: Optional[str] = None,
     ) -> Generator[Outcome, None, None]:
         """Run the workflow for every row.
 
@@ -112,21 +121,28 @@ class Batch:
         outcome is asked for. Executions that are under way go on at the backend.
 
         Args:
-            rows: A path to ``.csv``, ``.tsv``, ``.jsonl`` or ``.ndjson``, a DataFrame of
-                pandas or polars, or an iterable of mappings, which may be asynchronous
-                where the client is.
+            rows: A path to ``.csv``, ``.tsv``, ``.jsonl`` or ``.ndjson``, also with ``.gz``,
+                a DataFrame of pandas or polars, a Table of pyarrow, or an iterable of
+                mappings, which may be asynchronous where the client is.
             key: The column whose value names a row, once and for all; the row's number
-                where it is left out.
+                where it is left out. 1, 1.0 and the text 1.0 are the same key.
             ordered: Give outcomes in the order of the rows, instead of as they come.
             engine: Where rows are submitted, as a ``DaskEngine``; here where it is left out.
+            delimiter: What stands between two cells of a table; a comma, or a tab in
+                ``.tsv``, where it is left out.
+            quotechar: What stands around a cell that has delimiters or line ends in it.
+            encoding: Of the file; what its byte order mark says, or UTF-8, where it is left
+                out.
 
         Returns:
             An iterator over the outcomes, one for each row; those of earlier runs have
             ``resumed``. A row that is no good is ``failed``, with its line in ``error``.
 
         Raises:
-            RowError: The rows cannot be read, or have no such column.
+            RowError: The rows cannot be read, or have no such column. While iterating, after
+                what runs has ended: the file cannot be read any further.
             TypeError: There are no rows in this.
+            ValueError: ``delimiter``, ``quotechar`` or ``encoding`` makes no sense.
             JournalError: While iterating: the journal is in use, or of another workflow, or
                 a row's inputs are not those that it has under the row's key.
             NotFoundError: While iterating: there is no such workflow; nothing was submitted.
@@ -144,7 +160,7 @@ class Batch:
         """
         if key is not None and not isinstance(key, str):
             raise TypeError(f"key must be the name of a column, not {key!r}")
-        items = open_items(rows, key)
+        items = open_items(rows, key, FileFormat(delimiter, quotechar, encoding))
         self._run = Run(self._client, self._settings, items, RowReader(key), ordered, engine)
         return self._run.outcomes()
 
