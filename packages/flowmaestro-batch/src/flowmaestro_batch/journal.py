@@ -9,23 +9,34 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
+from .claim import Claim
 from .errors import JournalError, JournalInUseError
 
-__all__ = ["ENDED", "Entry", "Journal"]
+__all__ = ["ENDED", "Entry", "Journal", "storable"]
 
 ENDED = ("completed", "failed", "cancelled")
 
 # "FMbj", so that `file` and we ourselves know a journal from other databases.
 _APPLICATION_ID = 0x464D626A
-_VERSION = 1
+_VERSION = 2
+
+# Of a database's first bytes: what they begin with, and where its application's id stands.
+_MAGIC = b"SQLite format 3\x00"
+_HEADER = 100
+_ID_AT = slice(68, 72)
+# The same of a file of changes: its own header, and that of each page in it.
+_WAL_HEADER, _FRAME_HEADER = 32, 24
 
 _TABLES = """
-CREATE TABLE batch (workflow_id TEXT NOT NULL);
+CREATE TABLE batch (workflow_id TEXT NOT NULL, is_closed INTEGER NOT NULL DEFAULT 1);
 CREATE TABLE rows (
     key TEXT PRIMARY KEY,
     inputs TEXT NOT NULL,
@@ -39,6 +50,12 @@ CREATE TABLE rows (
 CREATE INDEX open_rows ON rows (state) WHERE state IN ('submitting', 'submitted');
 CREATE INDEX executions ON rows (execution_id) WHERE execution_id IS NOT NULL;
 """
+
+# Half of a character, as a text has that was cut in the middle of an emoji by JavaScript.
+_HALF = re.compile("[\ud800-\udfff]")
+
+# The code that our own errors begin with.
+_CODE = re.compile(r"\[(\w+)\]")
 
 
 class Entry(NamedTuple):
@@ -75,131 +92,297 @@ class Journal:
 
     Raises:
         JournalInUseError: It is open elsewhere.
-        JournalError: It is no journal, or one of another workflow.
+        JournalError: It is no journal, one of another workflow, or cannot be used; ``code``
+            tells which.
     """
 
     def __init__(self, path: Union[str, os.PathLike[str]], workflow_id: Optional[str]) -> None:
         self.path = Path(path)
-        if workflow_id is None and not self.path.exists():
+        # Where it is behind links: a claim by another name is the same claim.
+        self._real = Path(os.path.realpath(path))
+        if workflow_id is None and not self._real.exists():
             raise JournalError(f"there is no journal {self.path}", code="no_journal")
+        self._claim = Claim(self._real)
         try:
-            self._open(workflow_id)
-        except sqlite3.OperationalError as why:
-            self.close()
-            if "locked" in str(why):
-                raise JournalInUseError(
-                    f"the journal {self.path} is in use: a batch runs on it; wait for its end, "
-                    "or take another journal",
-                    code="journal_in_use",
-                ) from why
-            raise JournalError(
-                f"the journal {self.path} cannot be opened: {why}", code="journal_unreadable"
-            ) from why
-        except sqlite3.DatabaseError as why:
-            self.close()
-            raise self._none_of_ours() from why
-        except JournalError:
+            if self._is_missing():
+                assert workflow_id is not None
+                with self._told():
+                    self._make(workflow_id)
+            self._check_file()
+            with self._told():
+                self._open(workflow_id)
+        except BaseException:
             self.close()
             raise
 
+    def _is_missing(self) -> bool:
+        if self._real.exists():
+            return False
+        if self._changes.exists():
+            raise JournalError(
+                f"there is {self._changes.name} without the journal {self.path} that it belongs "
+                "to: put the journal back, or remove what is left of it to begin a new one",
+                code="journal_incomplete",
+            )
+        return True
+
+    @property
+    def _changes(self) -> Path:
+        """Where SQLite keeps what is not yet in the file itself."""
+        return Path(f"{self._real}-wal")
+
+    def _make(self, workflow_id: str) -> None:
+        """Write a new journal beside, so that there is a whole one or none."""
+        new = Path(f"{self._real}-new")
+        for left_over in (new, Path(f"{new}-journal")):
+            with suppress(FileNotFoundError):
+                left_over.unlink()
+        database = sqlite3.connect(new, isolation_level=None)
+        try:
+            for statement in _TABLES.split(";")[:-1]:
+                database.execute(statement)
+            database.execute("INSERT INTO batch (workflow_id) VALUES (?)", (workflow_id,))
+            database.execute(f"PRAGMA user_version = {_VERSION}")
+            database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        finally:
+            database.close()
+        new.rename(self._real)
+
+    def _check_file(self) -> None:
+        """See that it is a journal, by its bytes: to open a database may change it."""
+        try:
+            with self._real.open("rb") as file:
+                header = file.read(_HEADER)
+        except OSError as why:
+            raise JournalError(
+                f"the journal {self.path} cannot be read: {why.strerror}",
+                code="journal_unreadable",
+            ) from why
+        if not header and not self._changes.exists():
+            raise JournalError(
+                f"{self.path} is empty, and a journal never is: if it was not one, remove it to "
+                "begin a new journal",
+                code="journal_damaged",
+            )
+        known = int.from_bytes(header[_ID_AT], "big") if header.startswith(_MAGIC) else 0
+        if known != _APPLICATION_ID and self._id_in_changes() != _APPLICATION_ID:
+            raise JournalError(
+                f"{self.path} is no journal of flowmaestro-batch: take another file",
+                code="no_journal",
+            )
+
+    def _id_in_changes(self) -> int:
+        """Read the application's id where only the changes have it, as version 1 left them."""
+        found = 0
+        with suppress(FileNotFoundError), self._changes.open("rb") as file:
+            size = int.from_bytes(file.read(_WAL_HEADER)[8:12], "big")
+            while frame := file.read(_FRAME_HEADER + size):
+                if int.from_bytes(frame[:4], "big") == 1:
+                    page = frame[_FRAME_HEADER:]
+                    found = int.from_bytes(page[_ID_AT], "big")
+        return found
+
     def _open(self, workflow_id: Optional[str]) -> None:
+        has_changes = self._changes.exists()
         self._db = sqlite3.connect(
-            self.path, timeout=0, isolation_level=None, check_same_thread=False
+            self._real, timeout=0, isolation_level=None, check_same_thread=False
         )
-        # Held until the process ends, however it does: the system lets go of it then.
+        # Held until the process ends, against programs that are none of ours.
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         # What was written survives a loss of power as well.
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("BEGIN EXCLUSIVE")
-        (application,) = self._db.execute("PRAGMA application_id").fetchone()
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if tables == 0 and workflow_id is not None:
-            for statement in _TABLES.split(";")[:-1]:
-                self._db.execute(statement)
-            self._db.execute("INSERT INTO batch VALUES (?)", (workflow_id,))
-            self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        if version == 1:
+            self._db.execute("ALTER TABLE batch ADD COLUMN is_closed INTEGER NOT NULL DEFAULT 1")
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
-        elif application != _APPLICATION_ID:
-            raise self._none_of_ours()
         elif version != _VERSION:
             raise JournalError(
                 f"the journal {self.path} was written by another version of flowmaestro-batch "
                 f"(its form is {version}, not {_VERSION})",
                 code="journal_version",
             )
-        self._db.execute("COMMIT")
-        (known,) = self._db.execute("SELECT workflow_id FROM batch").fetchone()
+        known, is_closed = self._db.execute("SELECT workflow_id, is_closed FROM batch").fetchone()
+        if not is_closed and not has_changes:
+            raise JournalError(
+                f"the journal {self.path} is not whole: the batch on it was not at its end when "
+                f"it was copied or moved, and {self._changes.name}, which has the latest rows, "
+                "is missing; put it beside the journal",
+                code="journal_incomplete",
+            )
         if workflow_id is not None and known != workflow_id:
             raise JournalError(
                 f"the journal {self.path} is of workflow {known!r}, not of {workflow_id!r}: "
                 "take another journal",
                 code="journal_of_another_workflow",
             )
+        self.workflow_id = str(known)
+        self._db.execute("UPDATE batch SET is_closed = 0")
+        self._db.execute("COMMIT")
+        # In the file itself: alone, without its changes, it is known not to be whole.
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._is_open = True
+        self._stat = os.stat(self._real)
         # On disk as well, so that a million keys take no memory.
         self._db.execute("PRAGMA temp_store = FILE")
         self._db.execute(
             "CREATE TEMP TABLE seen (key TEXT PRIMARY KEY, place TEXT NOT NULL) WITHOUT ROWID"
         )
 
-    def _none_of_ours(self) -> JournalError:
-        return JournalError(
-            f"{self.path} is no journal of flowmaestro-batch: take another file",
-            code="no_journal",
-        )
+    @contextmanager
+    def _told(self) -> Generator[None, None, None]:
+        """Say what SQLite's errors mean for a batch, and what is to be done."""
+        try:
+            yield
+        except sqlite3.Error as why:
+            raise self._error_of(why) from why
+        except OSError as why:
+            raise JournalError(
+                f"the journal {self.path} cannot be opened: {why.strerror}",
+                code="journal_unreadable",
+            ) from why
+
+    def _error_of(self, why: sqlite3.Error) -> JournalError:
+        text = str(why)
+        if "locked" in text:
+            return JournalInUseError(
+                f"the journal {self.path} is open in another program: close it there",
+                code="journal_in_use",
+            )
+        if "readonly" in text:
+            code, advice = "journal_read_only", "make it and its folder writable"
+        elif "full" in text:
+            code = "journal_full"
+            advice = "make room on its disk and start again; nothing is lost"
+        elif "malformed" in text or "not a database" in text:
+            code = "journal_damaged"
+            advice = (
+                "bring back a copy of it, or let `sqlite3 OLD .recover | sqlite3 NEW` save what "
+                "is left; with a new journal every row is run again"
+            )
+        else:
+            code, advice = "journal_unreadable", "look at its disk and its folder"
+        return JournalError(f"the journal {self.path} cannot be used ({text}): {advice}", code=code)
 
     def close(self) -> None:
         """Let go of the file."""
-        if hasattr(self, "_db"):
-            self._db.close()
+        try:
+            if hasattr(self, "_db"):
+                if getattr(self, "_is_open", False):
+                    self._is_open = False
+                    # Where that cannot be written any more, the next start finds the changes.
+                    with suppress(sqlite3.Error):
+                        self._db.execute("UPDATE batch SET is_closed = 1")
+                self._db.close()
+        finally:
+            self._claim.release()
 
     def see(self, key: str, place: str) -> Optional[str]:
         """Note that this run has read a key; gives the place where it did so before."""
-        added = self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, place))
-        if added.rowcount:
-            return None
-        found: tuple[str] = self._db.execute(
-            "SELECT place FROM seen WHERE key = ?", (key,)
-        ).fetchone()
-        return found[0]
+        with self._told():
+            added = self._db.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (key, place))
+            if added.rowcount:
+                return None
+            found: tuple[str] = self._db.execute(
+                "SELECT place FROM seen WHERE key = ?", (key,)
+            ).fetchone()
+            return found[0]
 
     def get(self, key: str) -> Optional[Entry]:
         """Give what is known of a row, or None."""
-        found = self._db.execute("SELECT * FROM rows WHERE key = ?", (key,)).fetchone()
+        with self._told():
+            found = self._db.execute("SELECT * FROM rows WHERE key = ?", (key,)).fetchone()
         return None if found is None else _entry(found)
 
     def inputs_of(self, execution_id: str) -> Optional[str]:
         """Give the fingerprint of the row that an execution belongs to, or None."""
         query = "SELECT inputs FROM rows WHERE execution_id = ?"
-        found = self._db.execute(query, (execution_id,)).fetchone()
+        with self._told():
+            found = self._db.execute(query, (storable(execution_id),)).fetchone()
         return None if found is None else str(found[0])
 
     def open_rows(self) -> Iterator[Entry]:
         """Give the rows that were under way when the last run ended."""
         query = "SELECT * FROM rows WHERE state IN ('submitting', 'submitted')"
-        return map(_entry, self._db.execute(query).fetchall())
+        with self._told():
+            return map(_entry, self._db.execute(query).fetchall())
 
     def counts(self) -> dict[str, int]:
         """Count the rows by state."""
-        return dict(self._db.execute("SELECT state, count(*) FROM rows GROUP BY state").fetchall())
+        with self._told():
+            query = "SELECT state, count(*) FROM rows GROUP BY state ORDER BY state"
+            return dict(self._db.execute(query).fetchall())
+
+    def oldest_open(self) -> Optional[Entry]:
+        """Give the row that is under way for the longest time, or None."""
+        with self._told():
+            query = (
+                "SELECT * FROM rows WHERE state IN ('submitting', 'submitted') "
+                "ORDER BY submitted_at LIMIT 1"
+            )
+            found = self._db.execute(query).fetchone()
+        return None if found is None else _entry(found)
+
+    def errors(self) -> Counter[str]:
+        """Count the errors of rows by their code, or else by their text."""
+        counted: Counter[str] = Counter()
+        with self._told():
+            for (text,) in self._db.execute("SELECT error FROM rows WHERE error IS NOT NULL"):
+                code = _CODE.match(text)
+                counted[code[1] if code else text.partition("\n")[0][:80]] += 1
+        return counted
+
+    def ended(self) -> Iterator[Entry]:
+        """Give the rows that have an outcome, by their keys."""
+        states = ", ".join(f"'{state}'" for state in (*ENDED, "unknown"))
+        with self._told():
+            query = f"SELECT * FROM rows WHERE state IN ({states}) ORDER BY key"
+            yield from map(_entry, self._db.execute(query))
 
     def write(self, entries: Iterable[Entry]) -> None:
-        """Write rows as they stand now; all of them or none."""
-        self._db.execute("BEGIN")
+        """Write rows as they stand now; all of them or none.
+
+        Raises:
+            JournalError: They cannot be written.
+        """
+        written = [_written(entry) for entry in entries]
+        self._see_that_it_is_there()
+        with self._told():
+            self._db.execute("BEGIN")
+            try:
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)", written
+                )
+                self._db.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _see_that_it_is_there(self) -> None:
+        """What is written to a file that was removed is written nowhere."""
         try:
-            self._db.executemany(
-                "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [(*entry[:6], _text(entry.outputs), entry.error) for entry in entries],
+            is_there = os.path.samestat(os.stat(self._real), self._stat)
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise JournalError(
+                f"the journal {self.path} was moved, removed or replaced while the batch ran; "
+                "put it back where it was",
+                code="journal_gone",
             )
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
 
-def _text(outputs: Any) -> Optional[str]:
-    return None if outputs is None else json.dumps(outputs)
+def storable(text: Optional[str]) -> Optional[str]:
+    """Make a text from outside one that UTF-8 can carry."""
+    return None if text is None else _HALF.sub("\ufffd", text)
+
+
+def _written(entry: Entry) -> tuple[Any, ...]:
+    outputs = None if entry.outputs is None else json.dumps(entry.outputs)
+    execution_id = storable(entry.execution_id)
+    return (*entry._replace(execution_id=execution_id)[:6], outputs, entry.error)
 
 
 def _entry(found: tuple[Any, ...]) -> Entry:
