@@ -18,7 +18,7 @@ from tests.conftest import KEY
 
 
 class Plan:
-    """A backend's limiter, and a clock that only this test moves."""
+    """An API's limiter, and a clock that only this test moves."""
 
     def __init__(self, per_minute, per_day=10**9, start=30.0, ahead=0.0):
         self.per_minute, self.per_day = per_minute, per_day
@@ -42,18 +42,17 @@ class Plan:
 def drive(plan, pace, seconds, latency):
     """Send whatever may go, in groups whose answers take a while."""
     end = plan.now + seconds
-    pace.heard(plan.request(), plan.now + plan.ahead)
+    pace.heard(plan.request(), plan.now, plan.now + plan.ahead)
     while plan.now < end:
-        told = plan.now + plan.ahead
-        count = min(pace.allowed(told), 32)
+        count = min(pace.allowed(plan.now), 32)
         if not count:
-            plan.now += max(pace.wait(told), 0.001)
+            plan.now += max(pace.wait(plan.now), 0.001)
             continue
-        pace.spend(count, told)
+        pace.spend(count, plan.now)
         plan.now += latency / 2
         limits = [plan.request() for _ in range(count)]
         plan.now += latency / 2
-        pace.heard(limits[-1], plan.now + plan.ahead)
+        pace.heard(limits[-1], plan.now, plan.now + plan.ahead)
 
 
 @given(
@@ -77,12 +76,12 @@ def test_nearly_all_that_a_minute_allows_is_used_and_hardly_any_is_refused(
 
 def test_requests_are_spread_over_the_minute():
     plan, pace = Plan(60, start=0.0), Pace()
-    pace.heard(plan.request(), plan.now)
+    pace.heard(plan.request(), plan.now, plan.now)
     for quarter in range(1, 4 * 60):
         plan.now = quarter / 4
         if pace.allowed(plan.now):
             pace.spend(1, plan.now)
-            pace.heard(plan.request(), plan.now)
+            pace.heard(plan.request(), plan.now, plan.now)
             assert pace.allowed(plan.now) == 0
         assert plan.minutes[0] <= quarter / 4 + 2
     assert plan.minutes[0] >= 58
@@ -90,22 +89,22 @@ def test_requests_are_spread_over_the_minute():
 
 def test_what_is_left_late_in_a_minute_is_not_sent_all_at_once():
     pace = Pace()
-    pace.heard(RateLimit(300, 300, 60), 59.0)
+    pace.heard(RateLimit(300, 300, 60), 59.0, 59.0)
     assert pace.allowed(59.9) == 21
 
 
 def test_without_limits_nothing_is_held_back():
     pace = Pace()
     assert pace.allowed(0.0) > 1_000
-    pace.heard(None, 0.0)
+    pace.heard(None, 0.0, 0.0)
     assert pace.wait(0.0) == 0
     assert pace.rows_left_today(0.0) is None
 
 
 def test_a_refusal_closes_for_as_long_as_it_says():
     pace = Pace()
-    pace.heard(RateLimit(60, 30, 60), 10.0)
-    pace.refused(7.0, 10.0, by_day=False)
+    pace.heard(RateLimit(60, 30, 60), 10.0, 10.0)
+    pace.refused(7.0, 10.0, "minute")
     assert pace.allowed(16.9) == 0
     assert pace.wait(10.0) == 7.0
     assert pace.allowed(17.1) > 0
@@ -113,7 +112,7 @@ def test_a_refusal_closes_for_as_long_as_it_says():
 
 def test_the_last_requests_of_a_day_are_kept_for_looking():
     pace = Pace()
-    pace.heard(RateLimit(60, 30, 60, 1_000, 7), 10.0)
+    pace.heard(RateLimit(60, 30, 60, 1_000, 7), 10.0, 10.0)
     assert pace.rows_left_today(10.0) == 2
     pace.spend(2, 10.0)
     assert pace.rows_left_today(10.0) == 0
@@ -126,11 +125,57 @@ def test_the_last_requests_of_a_day_are_kept_for_looking():
 
 def test_a_day_that_is_refused_is_over_until_it_says():
     pace = Pace()
-    pace.heard(RateLimit(60, 30, 60, 1_000, 500), 10.0)
-    pace.refused(1_234.0, 10.0, by_day=True)
+    pace.heard(RateLimit(60, 30, 60, 1_000, 500), 10.0, 10.0)
+    pace.refused(1_234.0, 10.0, "day")
     assert pace.day_is_used_up(10.0)
     assert pace.tomorrow(10.0) == 1_234
     assert not pace.day_is_used_up(1_245.0)
+
+
+@pytest.mark.parametrize(
+    ("window", "asked_for", "wait"),
+    [
+        ("minute", 95_404.0, 60.0),
+        (None, 95_404.0, 3_600.0),
+        (None, 90.0, 90.0),
+        ("day", 9e9, 3_600.0),
+    ],
+)
+def test_a_refusal_that_makes_no_sense_closes_for_no_longer_than_its_limit_can(
+    window, asked_for, wait
+):
+    pace = Pace()
+    pace.heard(RateLimit(60, 30, 60), 10.0, 10.0)
+    pace.refused(asked_for, 10.0, window)
+    assert pace.is_throttled(10.0 + wait - 1)
+    assert not pace.is_throttled(10.0 + wait + 1)
+    assert pace.allowed(10.0 + wait + 1)
+    assert pace.tomorrow(10.0) <= 86_400
+
+
+@pytest.mark.parametrize("reset", [0, 1e9, 1e12, -5])
+def test_a_minute_that_ends_at_no_moment_of_the_next_one_ends_by_the_clock(reset):
+    pace = Pace()
+    pace.heard(RateLimit(60, 0, reset), 1_010.0, 10.0)
+    assert pace.wait(1_010.0) == 50.25
+    assert pace.allowed(1_060.3)
+    # The next minutes follow without a response.
+    pace.spend(60, 1_060.3)
+    assert not pace.allowed(1_100.0)
+    assert pace.allowed(1_310.0)
+    assert pace.wait(1_310.0) == 0
+
+
+def test_each_hour_one_request_finds_out_whether_a_day_is_still_used_up():
+    pace = Pace()
+    pace.heard(RateLimit(60, 30, 60, 1_000, 0), 10.0, 10.0)
+    for hour in range(1, 5):
+        asked_at = 10.0 + hour * 3_600
+        assert pace.day_is_used_up(asked_at - 1)
+        assert pace.rows_left_today(asked_at) == 1
+        pace.spend(6, asked_at)
+        assert pace.day_is_used_up(asked_at)
+        assert pace.tomorrow(asked_at) == 86_400 - asked_at
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from flowmaestro import (
     ServerError,
     ValidationError,
 )
-from flowmaestro_batch.clock import clock_offset, created_at
+from flowmaestro_batch.clock import ApiClock, created_at
 from flowmaestro_batch.fingerprint import fingerprint
 from flowmaestro_batch.reconcile import Candidate, Doubt, Verdict, candidate_of, judge
 from flowmaestro_batch.work import fate_of, latest_limit
@@ -85,20 +87,108 @@ def test_an_execution_is_read_as_the_backend_tells_it():
     assert candidate_of(told) == Candidate("x", 1795463810.445, fingerprint({"a": 1}))
     assert candidate_of({"id": "x", "inputs": None}) == Candidate("x", None, None)
     assert created_at({"created_at": "yesterday"}) is None
+    assert created_at({"created_at": "2026-11-23T19:56:50.445"}) == 1795463810.445
+    assert created_at({"started_at": "2026-11-23T20:56:50.445+01:00"}) == 1795463810.445
 
 
-@pytest.mark.parametrize(
-    ("timestamp", "offset"),
-    [
-        ("2026-11-23T19:56:50.500Z", 0.0),
-        ("2026-11-23T19:57:50.500Z", 60.0),
-        ("2026-11-23T19:55:50.500Z", -60.0),
-        (None, None),
-        ("soon", None),
-    ],
+class Clocks:
+    """The two clocks of a machine."""
+
+    def __init__(self, monkeypatch):
+        self.monotonic, self.wall = 100.0, 1_795_463_810.0
+        monkeypatch.setattr("flowmaestro_batch.clock.monotonic", lambda: self.monotonic)
+        monkeypatch.setattr("flowmaestro_batch.clock.wall_clock", lambda: self.wall)
+
+
+@pytest.fixture
+def clocks(monkeypatch):
+    return Clocks(monkeypatch)
+
+
+# The time in _told_ is that of the machine's clock in Clocks, and these seconds.
+def meta(seconds):
+    moment = datetime.fromtimestamp(1_795_463_810 + seconds, timezone.utc)
+    return {"timestamp": moment.isoformat().replace("+00:00", "Z")}
+
+
+def test_until_the_api_tells_its_time_it_is_that_of_the_machine(clocks):
+    clock = ApiClock()
+    assert clock.margin == 60
+    for told in (None, {}, {"timestamp": None}, {"timestamp": "soon"}, "x"):
+        clock.heard(told, 100.0, 100.2)
+    assert clock.margin == 60
+    clocks.monotonic, clocks.wall = 110.0, 0.0
+    assert clock.now() == 1_795_463_820
+    assert clock.earliest(105.0) == 1_795_463_815
+
+
+@pytest.mark.parametrize("seconds", [60.0, -60.0, 3_600.0, -3_600.0])
+def test_the_first_response_sets_the_clock(clocks, seconds):
+    clock = ApiClock()
+    clock.heard(meta(seconds + 0.1), 100.0, 100.2)
+    assert clock.margin == pytest.approx(2.2)
+    assert clock.now() == pytest.approx(1_795_463_810 + seconds)
+
+
+def test_a_clock_that_agrees_stays_as_it_is(clocks):
+    clock = ApiClock()
+    clock.heard(meta(0.15), 100.0, 100.2)
+    clock.heard(meta(9.9), 109.8, 110.0)
+    assert clock.now() == 1_795_463_810
+
+
+def test_a_clock_that_was_set_is_followed_and_what_came_before_is_remembered(clocks):
+    clock = ApiClock()
+    clock.heard(meta(0.1), 100.0, 100.2)
+    clock.heard(meta(-590.0), 110.0, 110.2)
+    clocks.monotonic = 110.2
+    assert clock.now() == pytest.approx(1_795_463_810 - 590, abs=0.3)
+    # Of a moment before it was set, nobody knows by which of the two it was told.
+    assert clock.earliest(105.0) == pytest.approx(1_795_463_810 + 5 - 600, abs=0.3)
+    clock.heard(meta(20.0), 120.0, 120.2)
+    assert clock.earliest(105.0) == pytest.approx(1_795_463_810 + 5 - 600, abs=0.3)
+    assert clock.earliest(119.0) == pytest.approx(1_795_463_810 + 19 - 600, abs=0.3)
+    assert clock.earliest(121.0) == pytest.approx(1_795_463_810 + 21, abs=0.3)
+
+
+def test_a_clock_that_drifts_is_followed_by_as_little_as_it_takes(clocks):
+    clock = ApiClock()
+    clock.heard(meta(0.1), 100.0, 100.2)
+    clock.heard(meta(10.3), 110.0, 110.2)
+    clocks.monotonic = 110.0
+    # Its time was told at 110.2 at the latest, by a clock that is rounded.
+    assert clock.now() == pytest.approx(1_795_463_810 + 10.09)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 1e5),
+            st.floats(0, 30),
+            st.floats(0, 1),
+            st.sampled_from([0.0, 0.0, 3.0, -3.0, 3_600.0, -3_600.0]),
+        ),
+        min_size=1,
+    ),
+    st.floats(-1e5, 1e5),
 )
-def test_the_two_clocks_are_compared(timestamp, offset):
-    assert clock_offset({"timestamp": timestamp}, 1795463810.4, 1795463810.6) == offset
+def test_no_execution_seems_to_have_been_made_before_its_submission(responses, wrong_by):
+    """However the clocks are set: each is measured once after it was."""
+    with pytest.MonkeyPatch.context() as patch:
+        clocks = Clocks(patch)
+        api_ahead = 1_795_463_810.0 - 100.0 + wrong_by
+        clock = ApiClock()
+        sent_at, created = 0.0, None
+        for pause, took, part, jump in responses:
+            clocks.monotonic += pause
+            sent, clocks.monotonic = clocks.monotonic, clocks.monotonic + took
+            told = sent + part * took + api_ahead - 1_795_463_810.0
+            clock.heard(meta(told), sent, clocks.monotonic)
+            if created is not None:
+                assert clock.earliest(sent_at) - clock.margin <= created
+            sent_at = clocks.monotonic
+            api_ahead += jump
+            created = sent_at + 0.01 + api_ahead
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ from concurrent.futures import Future
 
 import pytest
 
+from flowmaestro import ServerError, ValidationError
 from flowmaestro_batch import Sent, Ticket
 from flowmaestro_batch._sync import compat
+from flowmaestro_batch.sending import refused, sent_by, sent_of
 
 TICKETS = [Ticket("wf", {"n": number}) for number in range(3)]
 
@@ -71,3 +73,44 @@ def test_a_second_ctrl_c_leaves_what_an_engine_may_have_begun_in_doubt(monkeypat
     with pytest.raises(KeyboardInterrupt):
         compat.send_all(None, Elsewhere(), TICKETS, results)
     assert results == [None, None, None], "None is what the next start looks for"
+
+
+# What came of it
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"execution_id": None}, {"execution_id": ""}, {"execution_id": 7}]
+)
+def test_a_response_without_an_id_leaves_a_doubt(data):
+    sent = sent_of({"data": data}, None)
+    assert sent.execution_id is None
+    assert sent.error.outcome_unknown is True
+
+
+def test_a_row_that_python_cannot_send_is_refused():
+    sent = refused(TypeError("no such type"), None)
+    assert isinstance(sent.error, ValidationError)
+    assert (sent.error.code, str(sent.error)) == ("inputs_invalid", "[inputs_invalid] no such type")
+
+
+def test_limits_count_where_there_was_a_response():
+    limit = object()
+    assert refused(ServerError("m", status_code=503), limit).rate_limit is limit
+    assert refused(ServerError("m"), limit).rate_limit is None
+
+
+@pytest.mark.parametrize(
+    ("error", "text"), [(RuntimeError("gone"), "submitted: gone"), (MemoryError(), "MemoryError")]
+)
+def test_an_engine_that_fails_leaves_a_doubt_with_its_cause(error, text):
+    future = Future()
+    future.set_exception(error)
+    sent = sent_by(future)
+    assert (sent.error.code, sent.error.outcome_unknown) == ("worker_lost", True)
+    assert text in str(sent.error)
+
+
+def test_what_was_cancelled_was_not_sent():
+    future = Future()
+    future.cancel()
+    assert sent_by(future).error.outcome_unknown is False

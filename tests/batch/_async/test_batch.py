@@ -271,7 +271,7 @@ async def test_what_json_cannot_carry_fails_its_row(server, journal):
     async with batch_on(server, journal) as batch:
         outcomes = await all_of(batch.run(rows, key="n", ordered=True))
     assert [one.status for one in outcomes] == ["completed"] + 4 * ["failed"]
-    assert "JSON cannot carry it" in outcomes[1].error
+    assert outcomes[1].error == "row 2: its 'x' cannot be sent: JSON cannot express set"
     assert outcomes[3].error == "row 4: it is list, not a mapping of names to values"
     assert outcomes[4].error == "row 5: it has no 'n', which is the key"
 

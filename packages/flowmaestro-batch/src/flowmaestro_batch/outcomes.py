@@ -49,6 +49,7 @@ class Progress(NamedTuple):
         refused: Of these, how many were answered with 429.
         seconds: How long this run goes on.
         waiting: What the run waits for, in words, where it waits for long; else None.
+        wait_seconds: For how long it still waits for that.
     """
 
     read: int = 0
@@ -62,6 +63,7 @@ class Progress(NamedTuple):
     refused: int = 0
     seconds: float = 0.0
     waiting: Optional[str] = None
+    wait_seconds: float = 0.0
 
     @property
     def done(self) -> int:

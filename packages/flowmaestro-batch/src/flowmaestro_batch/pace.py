@@ -13,8 +13,11 @@ _UNLIMITED = 1_000_000
 _MINUTE = 60.0
 _DAY = 86_400.0
 
-# Seconds after the beginning of a minute: the backend's clock may be a little late.
+# Seconds after the beginning of a minute: the API's clock may be a little late.
 _GUARD = 0.25
+
+# Seconds by which the idea of the API's clock may be wrong.
+_NEAR = 5.0
 
 # Seconds of requests that may be made up for at once, after a slow answer.
 _CATCH_UP = 1.0
@@ -25,11 +28,16 @@ _FASTEST = 4
 # Requests that are kept from the day's last, to learn how the running executions end.
 _DAY_RESERVE = 5
 
+# Seconds after which one request goes although the API said that there are none left: it may
+# have been wrong, or the plan a larger one by now.
+_ASK_AGAIN = 3600.0
+
 
 class Pace:
     """Spreads the requests of a minute over what is left of it.
 
-    All times are the backend's, in seconds since 1970.
+    All times are of the monotonic clock, so that no clock that is set stalls anything. Only
+    where a minute and a day begin, the API's clock says.
     """
 
     def __init__(self) -> None:
@@ -39,26 +47,48 @@ class Pace:
         self._reset = 0.0
         self._due = 0.0
         self._closed_until = 0.0
+        # When the figure of the day is tried, and when the day ends.
         self._day_until = 0.0
+        self._day_ends = 0.0
 
-    def heard(self, limit: Optional[RateLimit], now: float) -> None:
-        """Take what an answer said of the limits, when no other request is under way."""
+    def heard(self, limit: Optional[RateLimit], now: float, api_now: float) -> None:
+        """Take what a response said of the limits, when no other request is under way.
+
+        Args:
+            limit: What it said.
+            now: By the monotonic clock.
+            api_now: By the API's, in seconds since 1970.
+        """
         if limit is None or limit.limit < 1:
             return
         self._limit = limit
         self._left = max(limit.remaining, 0)
-        self._reset = float(limit.reset or _next(now, _MINUTE))
+        # One that is no moment of the next minute is of another clock, or in other units.
+        seconds = float(limit.reset or 0) - api_now
+        is_near = -_NEAR <= seconds <= _MINUTE + _NEAR
+        self._reset = now + (seconds if is_near else _until_next(api_now, _MINUTE))
         if limit.remaining_day is not None:
             self._left_of_day = max(limit.remaining_day, 0)
-            self._day_until = _next(now, _DAY)
+            self._end_day(now, now + _until_next(api_now, _DAY))
 
-    def refused(self, retry_after: Optional[float], now: float, *, by_day: bool) -> None:
-        """Take a 429."""
+    def refused(self, retry_after: Optional[float], now: float, window: Optional[str]) -> None:
+        """Take a 429.
+
+        Args:
+            retry_after: The seconds that it asks for, if it does.
+            now: By the monotonic clock.
+            window: Whose limit is used up, ``"minute"`` or ``"day"``, or None if not said.
+        """
         wait = 1.0 if retry_after is None else retry_after
-        if by_day:
+        if window == "day":
             self._left_of_day = 0
-            self._day_until = now + wait
-        self._closed_until = max(self._closed_until, now + wait)
+            self._end_day(now, now + min(wait, _DAY))
+        longest = _MINUTE if window == "minute" else _ASK_AGAIN
+        self._closed_until = max(self._closed_until, now + min(wait, longest))
+
+    def _end_day(self, now: float, moment: float) -> None:
+        self._day_ends = moment
+        self._day_until = min(moment, now + _ASK_AGAIN)
 
     def allowed(self, now: float) -> int:
         """Say how many requests may go now; they are not counted before ``spend``."""
@@ -72,10 +102,10 @@ class Pace:
 
     def spend(self, count: int, now: float) -> None:
         """Count requests that go now."""
+        self._due = max(self._due, now - _CATCH_UP) + count * self.spacing(now)
         self._left -= count
         if self._left_of_day is not None:
             self._left_of_day -= count
-        self._due = max(self._due, now - _CATCH_UP) + count * self.spacing(now)
 
     def spacing(self, now: float) -> float:
         """Give the seconds between two requests; 0 where no limit is known."""
@@ -91,32 +121,43 @@ class Pace:
         if self.allowed(now):
             return 0.0
         if self._limit is not None and self._left <= 0:
-            return max(self._reset + _GUARD, self._closed_until, now) - now
+            return max(self._reset + _GUARD, self._closed_until) - now
         return max(self._due, self._closed_until, now) - now
 
     def rows_left_today(self, now: float) -> Optional[int]:
         """Give how many rows may be submitted before tomorrow; None where no limit is known."""
-        if self._left_of_day is None or now >= self._day_until:
+        self._turn(now)
+        if self._left_of_day is None:
             return None
-        reserve = min(_DAY_RESERVE, (self._limit.limit_day or 0) // 20 if self._limit else 0)
-        return max(self._left_of_day - reserve, 0)
+        return max(self._left_of_day - self._reserve(), 0)
 
     def tomorrow(self, now: float) -> float:
-        """Give the seconds until the backend counts a new day."""
-        return max(self._day_until - now, 0.0)
+        """Give the seconds until the API counts a new day."""
+        return max(self._day_ends - now, 0.0)
 
     def day_is_used_up(self, now: float) -> bool:
-        """True where not even a look may go before tomorrow."""
-        return self._left_of_day is not None and self._left_of_day <= 0 and now < self._day_until
+        """True where not even a poll may go before tomorrow."""
+        self._turn(now)
+        return self._left_of_day is not None and self._left_of_day <= 0
+
+    def is_throttled(self, now: float) -> bool:
+        """True for as long as a 429 asked for."""
+        return now < self._closed_until
+
+    def _reserve(self) -> int:
+        return min(_DAY_RESERVE, (self._limit.limit_day or 0) // 20 if self._limit else 0)
 
     def _turn(self, now: float) -> None:
         """Begin a new minute, or a new day, if it is time."""
         if self._limit is not None and now >= self._reset + _GUARD:
-            self._reset = _next(now, _MINUTE)
+            self._reset += ((now - self._reset) // _MINUTE + 1) * _MINUTE
             self._left = self._limit.limit
-        if self._left_of_day is not None and now >= self._day_until:
+        if self._left_of_day is not None and now >= self._day_ends:
             self._left_of_day = None
+        elif self._left_of_day is not None and now >= self._day_until:
+            self._left_of_day = max(self._left_of_day, self._reserve() + 1)
+            self._end_day(now, self._day_ends)
 
 
-def _next(now: float, length: float) -> float:
-    return (now // length + 1) * length
+def _until_next(api_now: float, length: float) -> float:
+    return length - api_now % length

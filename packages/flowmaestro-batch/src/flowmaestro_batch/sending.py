@@ -105,5 +105,5 @@ def sent_by(future: Future[Sent]) -> Sent:
     error = future.exception()
     if error is None:
         return future.result()
-    problem = f"nobody knows whether the row was submitted: {error or type(error).__name__}"
+    problem = f"nobody knows whether the row was submitted: {str(error) or type(error).__name__}"
     return Sent(None, WorkerLostError(problem, code="worker_lost", outcome_unknown=True))

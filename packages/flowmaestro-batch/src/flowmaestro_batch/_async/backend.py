@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Awaitable, Sequence
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Callable, Optional
 
 from flowmaestro import (
     AsyncFlowMaestroClient,
@@ -16,9 +16,9 @@ from flowmaestro import (
     RateLimit,
     RateLimitError,
 )
-from flowmaestro_core.clock import monotonic, wall_clock
+from flowmaestro_core.clock import monotonic
 
-from ..clock import clock_offset
+from ..clock import ApiClock
 from ..pace import Pace
 from ..sending import Engine, Sent, Ticket
 from ..settings import Settings
@@ -29,8 +29,6 @@ __all__ = ["LONGEST_NAP", "AsyncBackend"]
 
 logger = logging.getLogger("flowmaestro.batch")
 
-T = TypeVar("T")
-
 # Executions on a page: as many as the backend gives.
 _PER_PAGE = 100
 
@@ -39,10 +37,6 @@ LONGEST_NAP = 0.5
 
 # Seconds between two tries of a backend that fails.
 _LONGEST_PAUSE = 60.0
-
-# Seconds before a submission in which its execution may seem to have been made, by clocks
-# that were compared; without a comparison, a minute.
-_MARGIN, _BLIND_MARGIN = 2.0, 60.0
 
 
 class _Outage:
@@ -75,7 +69,7 @@ class AsyncBackend:
     Attributes:
         pace: When the next request may go.
         closed_until: Until when the backend is left alone, as it fails.
-        margin: Seconds by which the two clocks may differ in what is told of executions.
+        failure: What the API failed with when it was left alone last.
         requests: Requests sent.
         refused: Of these, how many were answered with 429.
     """
@@ -83,29 +77,21 @@ class AsyncBackend:
     def __init__(self, client: AsyncFlowMaestroClient, settings: Settings) -> None:
         self._client = client.with_options(max_retries=0)
         self._settings = settings
-        # The backend's clock less ours, in seconds.
-        self._offset = 0.0
+        self.clock = ApiClock()
         # Apart, as a backend may tell of executions while it takes none.
         self._submitting, self._looking = _Outage(), _Outage()
         self.pace = Pace()
         self.closed_until = 0.0
-        self.margin = _BLIND_MARGIN
+        self.failure = ""
         self.requests = 0
         self.refused = 0
-
-    def now(self) -> float:
-        """The backend's time, in seconds since 1970."""
-        return wall_clock() + self._offset
 
     async def begin(self) -> None:
         """See that the workflow is there, and compare the clocks."""
         client = self._client.with_options(max_retries=3)
-        sent = wall_clock()
-        answer: Any = await client.workflows.get(self._settings.workflow_id)
-        received = wall_clock()
-        offset = clock_offset(answer.get("meta") or {}, sent, received)
-        if offset is not None:
-            self._offset, self.margin = offset, _MARGIN + received - sent
+        sent = monotonic()
+        response: Any = await client.workflows.get(self._settings.workflow_id)
+        self.clock.heard(response.get("meta"), sent, monotonic())
         self.requests += 1
         self._heard(self._client.rate_limit)
 
@@ -124,10 +110,10 @@ class AsyncBackend:
             gone = {"id": execution_id, "status": "unknown", "outputs": None, "error": problem}
             return {"data": gone}
 
-    async def ask(self, call: Callable[[], Awaitable[T]]) -> Optional[T]:
+    async def ask(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Ask when it is time; None where there is no answer, and to be asked later."""
         while True:
-            now = self.now()
+            now = monotonic()
             wait = self.pace.wait(now)
             if wait <= 0:
                 break
@@ -136,8 +122,9 @@ class AsyncBackend:
             await sleep(min(wait, LONGEST_NAP))
         self.pace.spend(1, now)
         self.requests += 1
+        sent = monotonic()
         try:
-            answer = await call()
+            response = await call()
         except FlowMaestroError as error:
             if error.status_code is not None:
                 self._heard(self._client.rate_limit)
@@ -146,14 +133,15 @@ class AsyncBackend:
             self._failed(error, self._looking)
             return None
         self._looking.over()
+        self.clock.heard(response.get("meta"), sent, monotonic())
         self._heard(self._client.rate_limit)
-        return answer
+        return response
 
     async def send(
         self, engine: Optional[Engine], tickets: Sequence[Ticket], results: list[Optional[Sent]]
     ) -> None:
         """Submit rows, here or by an engine; what came of each is put where its ticket is."""
-        self.pace.spend(len(tickets), self.now())
+        self.pace.spend(len(tickets), monotonic())
         self.requests += len(tickets)
         await send_all(self._client, engine, tickets, results)
 
@@ -174,21 +162,21 @@ class AsyncBackend:
             self._failed(error, self._submitting)
 
     def _heard(self, limit: Optional[RateLimit]) -> None:
-        self.pace.heard(limit, self.now())
+        self.pace.heard(limit, monotonic(), self.clock.now())
 
     def _failed(self, error: FlowMaestroError, outage: _Outage) -> None:
         """Take an error: wait a little, or give up."""
-        now = self.now()
         if isinstance(error, (AuthenticationError, AuthorizationError, NotFoundError)):
             raise error
         if isinstance(error, RateLimitError):
             self.refused += 1
-            by_day = (error.details or {}).get("window") == "day"
-            self.pace.refused(error.retry_after, now, by_day=by_day)
+            window = (error.details or {}).get("window")
+            self.pace.refused(error.retry_after, monotonic(), window)
             return
         if not is_passing(error):
             # It says something of a row, and nothing of the backend.
             return
+        now = monotonic()
         if self.closed_until > now:
             # One of several that failed together.
             return
@@ -196,4 +184,7 @@ class AsyncBackend:
             raise error
         pause = outage.pause()
         self.closed_until = now + pause
+        # Without what is different each time, as a request's id is.
+        status = error.status_code
+        self.failure = error.message if status is None else f"it answers HTTP {status}"
         logger.warning("%s; going on in %.1f s", error, pause)
