@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from flowmaestro import AsyncFlowMaestroClient, FlowMaestroClient
-from flowmaestro_batch import AsyncBatch, Batch, BatchError, DaskEngine, Ticket
+from flowmaestro_batch import AsyncBatch, Batch, BatchError, DaskEngine
 from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 from tests.receiver import until
@@ -95,41 +95,6 @@ def test_rows_are_submitted_by_all_workers_and_a_killed_one_loses_none(server, d
     assert ran(server) == Counter(range(200))
 
 
-class LostResult:
-    """A task that is finished, and whose result went down with its worker."""
-
-    status = "finished"
-
-    def __init__(self, error):
-        self.error = error
-
-    def add_done_callback(self, callback):
-        callback(self)
-
-    def result(self):
-        raise self.error
-
-    def cancel(self):
-        pass
-
-
-@pytest.mark.parametrize("error", [asyncio.CancelledError("lost"), KeyError("lost")])
-def test_a_result_that_is_lost_with_its_worker_is_an_error_and_not_a_wait_for_ever(error):
-    class Cluster:
-        def nthreads(self):
-            return {"worker": 1}
-
-        def run(self, function, **options):
-            return {"worker": "process"}
-
-        def submit(self, *arguments, **options):
-            return LostResult(error)
-
-    future = DaskEngine(Cluster()).submit(Ticket("wf", {}))
-    with pytest.raises(BatchError, match="lost"):
-        future.result(60)
-
-
 def test_the_asynchronous_batch_uses_the_cluster_as_well(server, dask, tmp_path):
     async def main():
         async with AsyncFlowMaestroClient(KEY, server.url) as client:
@@ -152,44 +117,24 @@ def test_the_limit_is_shared_by_all_workers(server, dask, tmp_path):
     assert time.monotonic() - started > 0.5
 
 
-def test_a_ticket_is_not_begun_twice_nor_by_a_process_that_is_another(distributed, server):
-    from flowmaestro_batch import dask as module
+class Absent:
+    """A client that the workers cannot make, as they lack the package that it is of."""
 
-    ticket = Ticket("wf", {"n": 1})
-    make = partial(FlowMaestroClient, KEY, server.url)
-    sent = module._send_once("one", module._PROCESS, "engine", make, ticket)
-    assert sent.execution_id
-    for name, process in (("one", module._PROCESS), ("two", "another")):
-        with pytest.raises(BatchError, match="started again"):
-            module._send_once(name, process, "engine", make, ticket)
-    assert len(server.executions) == 1
-    module._clients.pop("engine").close()
+    def __reduce__(self):
+        return (__import__, ("a_package_that_is_only_here",))
 
 
-def test_a_process_remembers_a_bounded_number_of_tickets_and_clients(server, monkeypatch):
-    from flowmaestro_batch import dask as module
+def test_workers_that_lack_what_it_takes_are_told_before_the_first_row(dask, server):
+    for make_client, cause in ((Absent(), "a_package_that_is_only_here"), (no_key, "api_key")):
+        with pytest.raises(BatchError, match=f"no Dask worker can submit rows.*{cause}") as caught:
+            DaskEngine(dask, make_client)
+        assert caught.value.code == "no_workers"
+    assert not server.requests
 
-    monkeypatch.setattr(module, "_MOST_BEGUN", 5)
-    monkeypatch.setattr(module, "_MOST_CLIENTS", 2)
-    monkeypatch.setattr(module, "_begun", {})
-    monkeypatch.setattr(module, "_clients", {})
-    made = []
 
-    def make():
-        made.append(FlowMaestroClient(KEY, server.url))
-        return made[-1]
-
-    for number in range(9):
-        ticket = Ticket("wf", {"n": number})
-        module._send_once(
-            f"ticket-{number}", module._PROCESS, f"engine-{number // 3}", make, ticket
-        )
-    assert len(server.executions) == 9
-    assert len(made) == 3
-    assert list(module._begun) == [f"ticket-{number}" for number in range(4, 9)]
-    assert list(module._clients) == ["engine-1", "engine-2"]
-    for client in made:
-        client.close()
+def no_key():
+    os.environ.pop("FLOWMAESTRO_API_KEY", None)
+    return FlowMaestroClient()
 
 
 def test_a_cluster_without_workers_is_refused(distributed, tmp_path):

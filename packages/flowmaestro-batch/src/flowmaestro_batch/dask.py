@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
@@ -15,6 +16,8 @@ from .errors import BatchError, WorkerLostError
 from .sending import Sent, Ticket, send
 
 __all__ = ["DaskEngine"]
+
+logger = logging.getLogger("flowmaestro.batch")
 
 # Seconds between two looks at which workers are there.
 _LOOK_SECONDS = 0.5
@@ -45,7 +48,8 @@ class DaskEngine:
             ``functools.partial(FlowMaestroClient, api_key=...)`` hands one over.
 
     Raises:
-        BatchError: The cluster has no workers.
+        BatchError: The cluster has no workers, or none that can submit: the error has the
+            cause, such as a missing key or package.
 
     Example:
         Spread the submissions over a cluster::
@@ -69,10 +73,12 @@ class DaskEngine:
         self._processes: dict[str, str] = {}
         self._threads: dict[str, int] = {}
         self._under_way: dict[str, tuple[str, Any, Future[Sent]]] = {}
+        # Why workers are left out, by their address.
+        self._unusable: dict[str, str] = {}
         self._is_watched = False
         self._find_workers()
         if not self._processes:
-            raise BatchError("the Dask cluster has no workers", code="no_workers")
+            raise BatchError(self._why_none(), code="no_workers")
 
     @property
     def size(self) -> int:
@@ -83,10 +89,19 @@ class DaskEngine:
         """Have a worker submit a row."""
         future: Future[Sent] = Future()
         name = f"flowmaestro-{uuid.uuid4().hex}"
+        problem = None
+        if not self._processes:
+            # Nothing is under way, and so nobody has seen whether some have come.
+            try:
+                self._find_workers()
+            except Exception as why:
+                problem = f"the Dask cluster is gone: {str(why) or type(why).__name__}"
         with self._lock:
             address = self._choose()
             if address is None:
-                future.set_exception(WorkerLostError("the Dask cluster has no workers"))
+                # It was not submitted: it can be as soon as there is a worker.
+                problem = problem or self._why_none()
+                future.set_result(Sent(None, WorkerLostError(problem, code="no_workers")))
                 return future
             task = self._dask.submit(
                 _send_once,
@@ -119,18 +134,33 @@ class DaskEngine:
     def _find_workers(self) -> None:
         """Look which workers are there, and which process each of them is."""
         threads: dict[str, int] = dict(self._dask.nthreads())
-        new = [address for address in threads if address not in self._processes]
-        told: dict[str, Any] = {}
+        known = {**self._processes, **self._unusable}
+        new = [address for address in threads if address not in known]
+        found: dict[str, Any] = {}
         if new:
-            told = self._dask.run(_process, workers=new, on_error="ignore")
+            found = self._dask.run(
+                _process, self._name, self._make_client, workers=new, on_error="return"
+            )
         with self._lock:
-            for address in list(self._processes):
-                if address not in threads:
-                    del self._processes[address]
-            self._processes.update({address: str(one) for address, one in told.items()})
+            for workers in (self._processes, self._unusable):
+                for address in [one for one in workers if one not in threads]:
+                    del workers[address]
+            for address, process in found.items():
+                if isinstance(process, str):
+                    self._processes[address] = process
+                else:
+                    self._unusable[address] = f"{type(process).__name__}: {process}"
+                    logger.warning(
+                        "the Dask worker %s is not used: %s", address, self._unusable[address]
+                    )
             self._threads = {
                 address: count for address, count in threads.items() if address in self._processes
             }
+
+    def _why_none(self) -> str:
+        for address, problem in self._unusable.items():
+            return f"no Dask worker can submit rows; {address} says {problem}"
+        return "the Dask cluster has no workers"
 
     def _watch(self) -> None:
         """Fail the tickets of workers that are gone; ends when nothing is under way."""
@@ -140,7 +170,7 @@ class DaskEngine:
             try:
                 self._find_workers()
             except Exception as why:
-                problem = f"the Dask cluster is gone: {why or type(why).__name__}"
+                problem = f"the Dask cluster is gone: {str(why) or type(why).__name__}"
             with self._lock:
                 if not self._under_way:
                     self._is_watched = False
@@ -162,7 +192,7 @@ class DaskEngine:
             # this may wait until _watch has failed the ticket.
             sent = task.result()
         except BaseException as exc:  # a cancelled task raises one
-            self._fail(name, f"the result of its task was lost: {exc or type(exc).__name__}")
+            self._fail(name, f"the result of its task was lost: {str(exc) or type(exc).__name__}")
             return
         with self._lock:
             found = self._under_way.pop(name, None)
@@ -177,9 +207,19 @@ class DaskEngine:
             found[2].set_exception(WorkerLostError(problem, code="worker_lost"))
 
 
-def _process() -> str:
-    """Tell which process this is; runs on a worker."""
+def _process(engine: str, make_client: Callable[[], FlowMaestroClient]) -> str:
+    """Give the name of this process, if it has all that it takes to submit; runs on a worker."""
+    with _lock:
+        _client_of(engine, make_client)
     return _PROCESS
+
+
+def _client_of(engine: str, make_client: Callable[[], FlowMaestroClient]) -> FlowMaestroClient:
+    client = _clients.get(engine)
+    if client is None:
+        client = _clients[engine] = make_client()
+        _forget_oldest(_clients, _MOST_CLIENTS)
+    return client
 
 
 def _send_once(
@@ -195,10 +235,7 @@ def _send_once(
             raise WorkerLostError("the Dask worker was started again", code="worker_lost")
         _begun[name] = None
         _forget_oldest(_begun, _MOST_BEGUN)
-        client = _clients.get(engine)
-        if client is None:
-            client = _clients[engine] = make_client()
-            _forget_oldest(_clients, _MOST_CLIENTS)
+        client = _client_of(engine, make_client)
     return send(client, ticket)
 
 
