@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
+from flowmaestro_batch import JournalError, Progress, cli
 from flowmaestro_batch.cli import main
+from flowmaestro_batch.journal import Entry, Journal
 from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 from tests.receiver import until
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -78,24 +80,225 @@ def test_starting_again_goes_on_and_writes_every_outcome(arguments, server, tmp_
     }
     assert len(server.executions) == 2
     assert main(["status", str(tmp_path / "leads.sqlite")]) == 0
-    assert capsys.readouterr().out == "completed: 1\nfailed: 1\n"
+    told = capsys.readouterr().out
+    assert told == "workflow: wf\ncompleted: 1\nfailed: 1\nerror no such company: 1\n"
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "code", "message"),
     [
-        (["--key", "email"], "has no column 'email'"),
-        (["--concurrency", "0"], "concurrency must be 1 or more"),
-        (["--journal", "/missing/place.sqlite"], "cannot be opened"),
-        (["--output", "/missing/out.jsonl"], "No such file or directory"),
+        (["--key", "email"], 2, "has no column 'email'"),
+        (["--concurrency", "0"], 2, "concurrency must be 1 or more"),
+        (["--row-timeout", "0"], 2, "row_timeout must be more than 0 seconds"),
+        (["--delimiter", ";;"], 2, "delimiter must be one character"),
+        (["--journal", "/missing/place.sqlite"], 7, "cannot be claimed"),
+        (["--output", "/missing/out.jsonl"], 2, "No such file or directory"),
     ],
 )
-def test_what_cannot_run_is_told_in_a_line(arguments, capsys, change, message):
-    assert main(arguments(["ada"], *change)) == 2
+def test_what_cannot_run_is_told_in_a_line(arguments, capsys, change, code, message):
+    assert main(arguments(["ada"], *change)) == code
     told = capsys.readouterr().err.strip()
     assert told.startswith("error: ")
     assert message in told
     assert "\n" not in told
+
+
+@pytest.mark.parametrize("earlier", [None, "earlier outcomes\n"])
+def test_a_start_that_is_refused_leaves_the_output_as_it_was(arguments, tmp_path, capsys, earlier):
+    output = tmp_path / "out.jsonl"
+    if earlier is not None:
+        output.write_text(earlier)
+    line = arguments(["ada"])
+    line[1] = "wf_unknown"
+    assert main(line) == 2
+    assert "error: [resource_not_found]" in capsys.readouterr().err
+    journal = Journal(tmp_path / "leads.sqlite", "wf_unknown")
+    line = arguments(["ada"])
+    assert main(line) == 3
+    assert "is in use" in capsys.readouterr().err
+    journal.close()
+    assert main(line) == 6
+    assert "is of workflow 'wf_unknown', not of 'wf'" in capsys.readouterr().err
+    assert (output.read_text() if output.exists() else None) == earlier
+    (tmp_path / "leads.sqlite").unlink()
+    assert main(line) == 0
+    assert [one["key"] for one in outcomes(tmp_path)] == ["ada"]
+
+
+@pytest.mark.parametrize("name", ["itself", "link", "hard link"])
+@pytest.mark.parametrize(
+    "file", ["leads.csv", "leads.sqlite", "leads.sqlite-wal", "leads.sqlite-lock"]
+)
+def test_an_output_that_is_the_rows_or_the_journal_is_refused(
+    arguments, server, tmp_path, capsys, file, name
+):
+    line = arguments(["ada", "bob"])
+    victim = tmp_path / file
+    main(line)
+    if not victim.exists():
+        victim.write_text("of an earlier process")
+    output = victim
+    if name != "itself":
+        output = tmp_path / "other name"
+        if name == "link":
+            output.symlink_to(victim)
+        else:
+            os.link(victim, output)
+    before, ran = victim.read_bytes(), len(server.executions)
+    line[line.index("--output") + 1] = str(output)
+    assert main(line) == 2
+    assert f"is the file {victim}" in capsys.readouterr().err
+    assert victim.read_bytes() == before
+    assert len(server.executions) == ran
+
+
+def test_an_output_of_the_name_of_a_journal_to_be_made_is_refused(arguments, tmp_path, capsys):
+    line = arguments(["ada"])
+    line[line.index("--output") + 1] = line[line.index("--journal") + 1]
+    assert main(line) == 2
+    assert "which it would empty" in capsys.readouterr().err
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["leads.csv"]
+
+
+def test_a_file_is_read_as_it_is_said(arguments, server, tmp_path):
+    line = arguments([], "--delimiter", "\\t", "--quotechar", "'", "--encoding", "utf-16-le")
+    (tmp_path / "leads.csv").write_text("name\tseconds\n'a\tb'\t0\n", encoding="utf-16-le")
+    assert main(line) == 0
+    assert [one.inputs for one in server.executions] == [{"name": "a\tb", "seconds": "0"}]
+
+
+def test_a_file_with_an_error_in_it_is_refused_before_the_first_row(
+    arguments, server, tmp_path, capsys
+):
+    line = arguments([])
+    (tmp_path / "leads.csv").write_text('name,seconds\nada,0\nbob,"0\n')
+    assert main(line) == 2
+    assert "line 3 of" in capsys.readouterr().err
+    assert not server.executions
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_outcomes_are_written_again_from_the_journal_alone(arguments, tmp_path, capsys):
+    main(arguments(["ada", "bad"], "--ordered"))
+    (tmp_path / "leads.csv").unlink()
+    fields = ("key", "status", "outputs", "error", "execution_id")
+    expected = [{name: one[name] for name in fields} for one in outcomes(tmp_path)]
+    journal = str(tmp_path / "leads.sqlite")
+    capsys.readouterr()
+    assert main(["export", journal]) == 0
+    told = capsys.readouterr()
+    assert [json.loads(line) for line in told.out.splitlines()] == expected
+    assert told.err == "2 outcomes\n"
+    output = tmp_path / "out.jsonl"
+    opened = Journal(journal, None)
+    opened.write(
+        [Entry("zoe", "f", "submitting"), Entry("eve", "f", "completed", outputs="\ud83d")]
+    )
+    opened.close()
+    assert main(["export", journal, "--output", str(output)]) == 0
+    assert capsys.readouterr().err == "3 outcomes; 1 rows have none yet\n"
+    assert [one["key"] for one in outcomes(tmp_path)] == ["ada", "bad", "eve"]
+    assert outcomes(tmp_path)[2]["outputs"] == "\ud83d"
+    assert main(["export", journal, "--output", journal]) == 2
+    assert "which it would empty" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "missing.sqlite")]) == 6
+
+
+def test_a_journal_is_summed_up(tmp_path, capsys):
+    path = tmp_path / "leads.sqlite"
+    journal = Journal(path, "wf_1")
+    journal.write(
+        [
+            Entry("a", "f", "submitted", "exec_1", 1_790_000_000.0),
+            Entry("b", "f", "submitting", None, 1_790_000_009.0),
+            Entry("c", "f", "failed", error="[timeout] it took too long"),
+        ]
+    )
+    journal.close()
+    assert main(["status", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "workflow: wf_1",
+        "failed: 1",
+        "submitted: 1",
+        "submitting: 1",
+        "oldest under way: 'a', submitted 2026-09-21 14:13:20 UTC, execution exec_1",
+        "error timeout: 1",
+    ]
+    assert main(["status", str(tmp_path / "missing.sqlite")]) == 6
+
+
+def test_each_trouble_with_a_journal_has_an_exit_code_of_its_own(
+    arguments, tmp_path, capsys, monkeypatch
+):
+    line, journal = arguments(["ada"]), tmp_path / "leads.sqlite"
+    journal.write_bytes(b"email,name\n" * 100)
+    assert main(line) == 6
+    journal.write_bytes(b"")
+    assert main(line) == 4
+    journal.unlink()
+    assert main(line) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli.Journal, "counts", raise_full)
+        assert main(["status", str(journal)]) == 5
+    assert "error: [journal_full] the disk is full" in capsys.readouterr().err
+
+
+def test_the_exit_codes_are_those_of_the_documentation():
+    text = (Path(__file__).parents[2] / "docs" / "batches.md").read_text(encoding="utf-8")
+    told = {}
+    for line in text.splitlines():
+        if found := re.fullmatch(r"\| (`.*`) \|.*\|.*\| (\d) \|", line):
+            told.update(dict.fromkeys(re.findall(r"`(\w+)`", found[1]), int(found[2])))
+    assert told == cli._EXIT_CODES
+
+
+def raise_full(self):
+    raise JournalError("the disk is full", code="journal_full")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe is closed otherwise there")
+def test_a_pipe_that_is_closed_changes_no_exit_code(arguments, server, tmp_path):
+    # What is told has no reader, nor have the outcomes.
+    line = arguments([str(number) for number in range(20)])
+    line[line.index("--output") + 1] = "/dev/stdout"
+    process = start(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(100) == 0
+    assert len(server.executions) == 20
+    journal = line[line.index("--journal") + 1]
+    opened = Journal(journal, None)
+    # More than what is written at once.
+    opened.write([Entry(f"{n:05}", "f", "completed", outputs=10_000 * "x") for n in range(50)])
+    opened.close()
+    for more in ([], ["--output", "/dev/stdout"]):
+        process = start(["export", journal, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process.stdout.close()
+        _, told = process.communicate(timeout=100)
+        assert (process.returncode, told) == (0, b"70 outcomes\n")
+
+
+def test_a_night_of_waiting_fills_no_log():
+    lines, told = cli._Lines(), []
+    for second in range(10 * 3_600):
+        rest = 10 * 3_600.0 - second
+        waiting = None if second < 60 else "the requests of the next day"
+        progress = Progress(seconds=float(second), waiting=waiting, wait_seconds=rest)
+        if lines.is_due(progress):
+            told.append(second)
+    # At once what is waited for, and then every five minutes.
+    assert 60 in told
+    assert len(told) < 140
+    assert told[-1] > 10 * 3_600 - 301
+
+
+def test_what_is_waited_for_is_told_with_the_time_that_is_left():
+    progress = Progress(completed=50, seconds=10.0, waiting="requests", wait_seconds=3_590.0)
+    assert cli._words(progress, 100) == (
+        "50/100 done, 0 failed, 0 running, 5.0 rows/s, ETA 1:00:00, waiting for requests, "
+        "for 0:59:50"
+    )
 
 
 def test_an_unknown_workflow_is_told(arguments, capsys):
@@ -105,6 +308,7 @@ def test_an_unknown_workflow_is_told(arguments, capsys):
     assert "error: [resource_not_found]" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_where_there_is_no_terminal_lines_tell_how_far_it_is(arguments, capsys):
     line = arguments([str(number) for number in range(8)], "--concurrency", "1", seconds=0.8)
     assert main(line) == 0
@@ -114,6 +318,7 @@ def test_where_there_is_no_terminal_lines_tell_how_far_it_is(arguments, capsys):
     assert "8 rows: 8 completed" in told.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_on_a_terminal_there_is_a_bar(arguments, server, monkeypatch):
     import pty
@@ -155,6 +360,7 @@ def start(line, **options):
     return subprocess.Popen(program, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_waits_for_what_runs_and_a_second_one_leaves_it(arguments, server, tmp_path, times):
