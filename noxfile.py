@@ -183,7 +183,7 @@ def bench_batch(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST)
 def mutants(session: nox.Session) -> None:
-    """Change core and resources at random, and count what the tests notice (half an hour)."""
+    """Change core, or another ``--part``, at random, and count what is noticed (half an hour)."""
     sync(session, "mutants", "webhooks")
     session.run("python", "tools/mutants.py", *session.posargs)
 

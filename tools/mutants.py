@@ -1,6 +1,6 @@
-"""Tells how many small mistakes in core and resources the tests would notice.
+"""Tells how many small mistakes in a part of the packages its tests would notice.
 
-    python tools/mutants.py [--sample 100] [--seed 7] [--paths packages/flowmaestro-core ...]
+    python tools/mutants.py [--part core] [--sample 100] [--seed 7] [--paths FOLDER ...]
 
 Copies the repository, changes one line of a copy at a time (a comparison, a number, an argument,
 a call that is left out), writes the synchronous twin of a changed file anew, and runs the tests
@@ -30,7 +30,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -48,9 +48,16 @@ KEPT = ROOT / ".mutants"
 GOAL = 0.95
 
 RESOURCES = ("agents", "executions", "knowledge-bases", "threads", "triggers", "webhooks")
-PATHS = [f"packages/flowmaestro-{name}" for name in ("core", *RESOURCES, "workflows")]
-# The folders whose tests see core and resources, those that notice most in least time first.
-TESTS = ("core", "wire", "webhooks", "properties", "contract", "promises")
+# Of each part the packages, and the folders whose tests see them, those that notice most in
+# least time first.
+PARTS = {
+    "core": (
+        [f"packages/flowmaestro-{name}" for name in ("core", *RESOURCES, "workflows")],
+        ("core", "wire", "webhooks", "properties", "contract", "promises"),
+    ),
+    "batch": (["packages/flowmaestro-batch"], ("batch",)),
+    "local": (["packages/flowmaestro-local"], ("local", "contract", "promises")),
+}
 PYTEST = ["-x", "-q", "-p", "no:cacheprovider"]
 QUICK = ["-m", "not install and not soak and not slow and not long"]
 LENGTHY = ["-m", "(slow or long) and not install and not soak"]
@@ -64,7 +71,7 @@ FEW = 50
 # Exit codes of pytest that say nothing of the code, where single tests are asked for.
 PASSED, NOT_FOUND, NONE_RUN = 0, 4, 5
 # How often as long as the unchanged code the tests of a change may take before it is a hang.
-PATIENCE = 5
+PATIENCE = 3
 
 
 class Site(NamedTuple):
@@ -224,8 +231,9 @@ def _meaning(code: str) -> str:
 class Copy:
     """A copy of the repository that one worker may break."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tests: Sequence[str]) -> None:
         self._folder = folder
+        self._tests = [f"tests/{name}" for name in tests]
         listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
         for name in filter(None, names.split("\0")):
@@ -288,8 +296,7 @@ class Copy:
                 compiled.unlink()
 
     def _run_all_tests(self, seconds: Optional[float], *more: str) -> Optional[int]:
-        folders = [f"tests/{name}" for name in TESTS if (self._folder / "tests" / name).exists()]
-        return self._run_tests([*PARALLEL, *more, *folders], seconds)
+        return self._run_tests([*PARALLEL, *more, *self._tests], seconds)
 
     def _run_tests(self, arguments: list[str], seconds: Optional[float]) -> Optional[int]:
         """Give pytest's exit code, or None where it did not end in time."""
@@ -330,10 +337,11 @@ def _tried_before(path: Path) -> dict[str, Result]:
 def main(arguments: argparse.Namespace) -> int:
     seed = random.randrange(1_000_000) if arguments.seed is None else arguments.seed
     print(f"seed {seed}", flush=True)
-    mutants = _mutants(arguments.paths, random.Random(seed))
+    paths, tests = PARTS[arguments.part]
+    mutants = _mutants(arguments.paths or paths, random.Random(seed))
     sample = [mutant for mutant, _ in zip(mutants, range(arguments.sample))]
     KEPT.mkdir(exist_ok=True)
-    kept = KEPT / f"seed-{seed}.jsonl"
+    kept = KEPT / f"{arguments.part}-{seed}.jsonl"
     tried = _tried_before(kept)
     results = [tried[mutant.diff] for mutant in sample if mutant.diff in tried]
     copies: queue.Queue[Copy] = queue.Queue()
@@ -344,8 +352,8 @@ def main(arguments: argparse.Namespace) -> int:
         copy = copies.get()
         began = time.monotonic()
         try:
-            tests = run_by.get(mutant.path, {}).get(mutant.line, [])
-            outcome = copy.try_out(mutant, tests, patience)
+            run_it = run_by.get(mutant.path, {}).get(mutant.line, [])
+            outcome = copy.try_out(mutant, run_it, patience)
         finally:
             copies.put(copy)
         result = Result(*mutant[:2], mutant.diff, outcome, round(time.monotonic() - began, 1))
@@ -357,7 +365,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     with tempfile.TemporaryDirectory(prefix="mutants-") as scratch:
         for number in range(arguments.workers):
-            copies.put(first := Copy(Path(scratch, str(number))))
+            copies.put(first := Copy(Path(scratch, str(number)), tests))
         began = time.monotonic()
         run_by = first.measure()
         if run_by is None:
@@ -385,6 +393,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sample", type=int, default=100, help="how many changes to try")
     parser.add_argument("--seed", type=int, help="chooses the changes; random where left out")
-    parser.add_argument("--paths", nargs="+", default=PATHS, help="packages, or single files")
+    parser.add_argument("--part", choices=PARTS, default="core", help="what is changed")
+    parser.add_argument("--paths", nargs="+", help="of it these packages or files only")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     sys.exit(main(parser.parse_args()))
