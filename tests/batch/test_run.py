@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import sqlite3
@@ -553,6 +554,32 @@ def test_a_days_limit_is_asked_for_each_hour(half, journal):
     assert 2.5 * 3_600 < api.now - began < 4.5 * 3_600
     # One for the workflow, and one for each hour in which there were none left.
     assert sum(moment < 2.5 * 3_600 for moment in sent) == 3
+
+
+def test_a_wait_for_the_next_day_is_told_once_while_executions_are_polled(half, journal, caplog):
+    api = VirtualApi(ends={1: (100.0, "completed")})
+    headers(api, limit=60, remaining=50, limit_day=100, remaining_day=90)
+    batches, seen, original = [], [], api.sleep
+
+    def each(batch, outcome):
+        batches.append(batch)
+        # What is left of the day is kept for polls.
+        headers(api, limit=60, remaining=50, limit_day=100, remaining_day=5)
+
+    def sleep(seconds):
+        original(seconds)
+        if batches:
+            seen.append(batches[0].progress.waiting)
+        if seen[-40:] == 40 * ["the requests of the next day"]:
+            batches[0].stop(leave=True)
+
+    api.sleep = sleep
+    with caplog.at_level(logging.INFO, "flowmaestro.batch"):
+        api.run(half, rows(60), journal, concurrency=2, each=each)
+    first = seen.index("the requests of the next day")
+    assert set(seen[first:]) == {"the requests of the next day"}
+    assert caplog.text.count("waiting for the requests of the next day") == 1
+    assert sum(path.endswith("/executions") for _, path in api.requests) > 2
 
 
 def test_the_end_of_a_days_limit_stops_where_asked_for(half, journal):

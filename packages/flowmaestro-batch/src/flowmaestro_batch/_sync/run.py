@@ -469,7 +469,8 @@ class Run:
             if complete or (seen_all and oldest is None) or ids <= before:
                 break
             page += 1
-        if answer is not None:
+        # A poll may go although the day has no more rows to submit.
+        if answer is not None and self._backend.pace.rows_left_today(monotonic()) != 0:
             self._announce_nothing()
         self._unlisted = self._unlisted + 1 if answer is None else 0
         if answer is not None or self._unlisted >= _MOST_UNLISTED:
