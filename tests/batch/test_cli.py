@@ -125,6 +125,39 @@ def test_a_start_that_is_refused_leaves_the_output_as_it_was(arguments, tmp_path
     assert [one["key"] for one in outcomes(tmp_path)] == ["ada"]
 
 
+def test_a_run_that_is_interrupted_before_its_first_outcome_leaves_the_output(
+    arguments, server, tmp_path, monkeypatch
+):
+    (tmp_path / "out.jsonl").write_text("earlier outcomes\n")
+
+    def interrupt(batch, stack):
+        batch.stop()
+        return lambda: True
+
+    monkeypatch.setattr(cli, "_stop_on_interrupt", interrupt)
+    assert main(arguments(["ada"])) == cli.INTERRUPTED
+    assert (tmp_path / "out.jsonl").read_text() == "earlier outcomes\n"
+    assert not server.executions
+
+
+def test_outcomes_and_errors_are_printed_where_not_every_character_can_be(tmp_path):
+    path = tmp_path / "leads.sqlite"
+    journal = Journal(path, "wf")
+    journal.write([Entry("é", "f", "failed", error="kein Gerät")])
+    journal.close()
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for command in ("export", "status"):
+        ended = start(
+            [command, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+        )
+        told, error = ended.communicate(timeout=100)
+        assert ended.returncode == 0, error
+        if command == "export":
+            assert json.loads(told)["key"] == "é"
+        else:
+            assert b"error kein Ger\\xe4t: 1" in told
+
+
 @pytest.mark.parametrize("name", ["itself", "link", "hard link"])
 @pytest.mark.parametrize(
     "file", ["leads.csv", "leads.sqlite", "leads.sqlite-wal", "leads.sqlite-lock"]

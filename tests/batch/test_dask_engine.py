@@ -21,6 +21,8 @@ from tests.receiver import until
 
 URL = "http://127.0.0.1"
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def _quick_looks(monkeypatch):
@@ -223,6 +225,25 @@ def test_a_cluster_that_is_gone_fails_all_rows(cluster):
         cluster.problem = OSError()
         with pytest.raises(BatchError, match="the Dask cluster is gone: OSError"):
             future.result(60)
+
+
+def test_a_cluster_that_takes_no_task_leaves_a_row_in_doubt(cluster, tmp_path, monkeypatch):
+    api = VirtualApi()
+    submit, taken = cluster.submit, []
+
+    def refuse(*arguments, **options):
+        taken.append(options["key"])
+        if len(taken) < 3:
+            raise RuntimeError("Client is closed")
+        return submit(*arguments, **options)
+
+    monkeypatch.setattr(cluster, "submit", refuse)
+    with client_of(api) as client, api.runs_the_clocks():
+        batch = Batch(client, "wf", journal=tmp_path / "b.sqlite")
+        engine = DaskEngine(cluster, lambda: client)
+        outcomes = list(batch.run(({"n": n} for n in range(4)), engine=engine))
+    assert Counter(one.status for one in outcomes) == {"completed": 4}
+    assert set(api.submissions.values()) == {1}
 
 
 def test_a_task_that_fails_is_a_row_in_doubt(cluster, monkeypatch):

@@ -322,6 +322,67 @@ def test_a_full_disk_is_told_and_what_was_written_stays(path):
     journal.close()
 
 
+def test_a_disk_that_is_full_at_the_end_leaves_a_whole_journal(path):
+    class Full:
+        """A database whose disk has no room for one page more."""
+
+        def __init__(self, database):
+            self.database = database
+
+        def execute(self, statement, *more):
+            if statement.startswith("UPDATE batch"):
+                raise sqlite3.OperationalError("database or disk is full")
+            return self.database.execute(statement, *more)
+
+        def close(self):
+            self.database.close()
+
+    journal = Journal(path, "wf")
+    journal.write([Entry("a", "f", "completed")])
+    journal._db = Full(journal._db)
+    journal.close()
+    again = Journal(path, "wf")
+    assert again.counts() == {"completed": 1}
+    again.close()
+
+
+def test_a_claim_needs_no_room_on_the_disk(path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(claim.os, "write", refuse)
+    journal = Journal(path, "wf")
+    with pytest.raises(JournalInUseError, match="is in use: wait"):
+        Journal(path, "wf")
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE rows SET outputs = '{bad'",
+        "DELETE FROM batch",
+        "DROP TABLE rows",
+        "UPDATE rows SET error = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_a_journal_whose_content_is_damaged_is_told(path, change):
+    journal = Journal(path, "wf")
+    journal.write([Entry("a", "f", "completed", outputs={"n": 1})])
+    journal.close()
+    other = sqlite3.connect(path)
+    other.execute(change)
+    other.commit()
+    other.close()
+    with pytest.raises(JournalError, match="is damaged") as caught:
+        journal = Journal(path, "wf")
+        try:
+            journal.get("a")
+        finally:
+            journal.close()
+    assert caught.value.code == "journal_damaged"
+
+
 def test_a_damaged_journal_is_told_and_not_taken_for_a_new_one(path):
     journal = Journal(path, "wf")
     journal.write(Entry(f"{n:05}", "f", "completed", outputs="x" * 500) for n in range(200))

@@ -191,7 +191,7 @@ def check(scenario: Scenario, api: VirtualApi, given: list[Any]) -> None:
 
 @pytest.mark.parametrize("half", HALVES)
 @pytest.mark.timeout(300)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(scenario=scenarios())
 @example(  # The clock is set forward while answers are lost.
     Scenario(

@@ -203,6 +203,14 @@ def test_what_is_not_in_the_encoding_is_a_row_that_is_no_good(tmp_path):
     assert [row.problem for row in rows_of(path)] == ["it is not UTF-8", None]
 
 
+def test_a_damaged_file_in_gzip_is_an_error(tmp_path):
+    content = bytearray(gzip.compress(b"a\n" + bytes(range(48, 58)) * 100_000, 0))
+    content[20:40] = b"\xff" * 20
+    with pytest.raises(RowError) as caught:
+        list(items_of(file(tmp_path, "a.csv.gz", bytes(content)), None))
+    assert caught.value.code == "unreadable"
+
+
 def test_half_a_file_in_gzip_is_an_error(tmp_path):
     content = gzip.compress(b"a\n" + b"1\n" * 100_000)
     path = file(tmp_path, "a.csv.gz", content[: len(content) // 2])
@@ -220,7 +228,8 @@ def test_half_a_file_in_gzip_is_an_error(tmp_path):
         ({"delimiter": "\n"}, "delimiter must be one character"),
         ({"quotechar": None}, "quotechar must be one character"),
         ({"delimiter": "'", "quotechar": "'"}, "are both"),
-        ({"encoding": "utf-9"}, "encoding 'utf-9' is not known"),
+        ({"encoding": "utf-9"}, "there is no text encoding 'utf-9'"),
+        ({"encoding": "hex"}, "there is no text encoding 'hex'"),
     ],
 )
 def test_a_format_that_makes_no_sense_is_refused(tmp_path, form, message):
@@ -376,6 +385,12 @@ def test_what_names_nothing_is_no_key(value):
 def test_half_a_character_is_no_key():
     with pytest.raises(ValueError, match="half a character"):
         key_of("\ud83d")
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999"])
+def test_a_text_that_python_would_take_for_a_number_is_a_text(text):
+    assert key_of(text) == text
+    assert spellings(text) == [text]
 
 
 @given(st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(-1e9, 1e9) | st.text(max_size=5))

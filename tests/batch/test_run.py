@@ -12,11 +12,20 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from flowmaestro import AuthorizationError, FlowMaestroClient, ServerError, ValidationError
+from flowmaestro import (
+    AuthorizationError,
+    FlowMaestroClient,
+    RateLimitError,
+    ServerError,
+    ValidationError,
+)
 from flowmaestro_batch import DayLimitError, JournalError, RowError, TooManyFailuresError, send
 from flowmaestro_batch.journal import Entry, Journal
 from tests.batch.virtual import HALVES, VirtualApi
 from tests.conftest import KEY
+
+# The loop is the same on every Python; with a server, test_batch.py tries it on the oldest too.
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture(params=HALVES)
@@ -346,10 +355,82 @@ def test_a_row_that_the_api_does_not_take_holds_no_other_one_up(half, journal, f
 
 def test_a_row_whose_connection_breaks_each_time_is_given_up(half, journal):
     api = VirtualApi(plans={1: ["cut"] * 10_000})
-    many = 400
-    outcomes = api.run(half, rows(many), journal, concurrency=2, row_timeout=100.0)
+    many = 80
+    outcomes = api.run(half, rows(many), journal, concurrency=2, patience=60.0)
     assert statuses(outcomes) == {**all_completed(many), 1: "failed"}
     assert "reset" in {one.inputs["n"]: one.error for one in outcomes}[1]
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_a_success_that_cannot_be_read_again_and_again_is_given_up(half, journal, concurrency):
+    class Proxy(VirtualApi):
+        def _submit(self, inputs):
+            response = super()._submit(inputs)
+            return httpx.Response(200, html="<p>hello") if inputs["n"] == 1 else response
+
+    api = Proxy(plans={1: ["cut"] * 1_000})
+    options = {"patience": 100.0, "concurrency": concurrency}
+    outcomes = api.run(half, rows(30), journal, **options)
+    assert statuses(outcomes) == {**all_completed(30), 1: "failed"}
+    alone = Proxy(plans={1: ["cut"] * 1_000})
+    began = alone.now
+    with pytest.raises(ServerError) as caught:
+        alone.run(half, [{"n": 1}], journal.with_name("alone.sqlite"), **options)
+    assert caught.value.code == "invalid_response"
+    assert 100 < alone.now - began < 300
+
+
+def test_a_page_of_a_proxy_instead_of_a_list_is_waited_for(half, journal):
+    class Proxy(VirtualApi):
+        def _list(self, page):
+            response = super()._list(page)
+            is_first = sum(path.endswith("/executions") for _, path in self.requests) == 1
+            return httpx.Response(200, html="<p>back soon") if is_first else response
+
+    assert statuses(Proxy().run(half, rows(3), journal)) == all_completed(3)
+
+
+def test_an_execution_without_id_or_status_in_a_list_is_passed_over(half, journal):
+    class Odd(VirtualApi):
+        def _told(self, one):
+            told = super()._told(one)
+            if one.inputs["n"] == 0 and "status" in told and self.now < one.ends_at + 10:
+                del told["status"]
+            if one.inputs["n"] == 1 and self.now < one.ends_at + 10:
+                del told["id"]
+            return told
+
+    assert statuses(Odd().run(half, rows(3), journal)) == all_completed(3)
+
+
+@pytest.mark.parametrize("retry_after", [None, "0", "30"])
+def test_a_429_for_ever_is_given_up(half, journal, retry_after):
+    api = VirtualApi(plans={0: ["429"] * 10_000})
+    if retry_after is not None:
+        api.headers["retry-after"] = retry_after
+    began = api.now
+    with pytest.raises(RateLimitError):
+        api.run(half, rows(1), journal, patience=120.0)
+    assert 120 < api.now - began < 400
+    assert api.submissions[0] < 40
+
+
+def test_a_run_that_ends_early_gives_what_waited_for_the_rows_before(half, journal):
+    api = VirtualApi()
+    api.run(half, rows(3)[1:], journal, key="n")
+    got, late = [], VirtualApi(plans={0: ["400"]}, ends={0: (1.0, "failed")})
+    with pytest.raises(TooManyFailuresError):
+        late.run(
+            half,
+            [{"n": 5, "wait": 1}, {"n": 0}, *rows(3)[1:]],
+            journal,
+            key="n",
+            ordered=True,
+            stop_on_failures=1,
+            each=lambda batch, outcome: got.append(outcome.number),
+        )
+    assert sorted(got) == got
+    assert 2 in got
 
 
 def test_half_a_character_in_an_error_is_made_storable(half, journal):
@@ -630,7 +711,7 @@ def test_what_is_waited_for_is_told(half, journal, fault, what):
 
 
 def test_waiting_costs_no_cpu(half, journal):
-    api = VirtualApi(ends={0: (3_000.0, "completed")})
+    api = VirtualApi(ends={0: (1_000.0, "completed")})
     began = api.now
     api.run(half, rows(1), journal)
     # At least a tenth of a second for each sleep: a wait is no spin.

@@ -119,7 +119,8 @@ class VirtualApi:
     def sleep(self, seconds: float) -> None:
         with self._lock:
             self.sleeps += 1
-            self.now += max(seconds, 0.0)
+            # No sleep is shorter than the clock can tell.
+            self.now += max(seconds, 1e-6)
             self._event()
             if self.is_dead:
                 raise Killed

@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Optional
 
@@ -43,8 +44,10 @@ class Claim:
             os.close(file)
             file = _locked(journal, path)
         self._file: Optional[int] = file
-        os.ftruncate(file, 0)
-        os.write(file, f"{os.getpid()} on {socket.gethostname()}\n".encode("utf-8", "replace"))
+        # Only for people to read: a disk may be full.
+        with suppress(OSError):
+            os.ftruncate(file, 0)
+            os.write(file, f"{os.getpid()} on {socket.gethostname()}\n".encode("utf-8", "replace"))
         _claims.add(self)
 
     def release(self) -> None:

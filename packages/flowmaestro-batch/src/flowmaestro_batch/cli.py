@@ -156,7 +156,7 @@ def _run(chosen: argparse.Namespace) -> int:
         for outcome in outcomes:
             if output is not None:
                 output.write(_line(outcome._asdict()))
-        if output is not None:
+        if output is not None and not interrupted():
             output.begin()
     _say(str(batch.summary()))
     if interrupted():
@@ -190,6 +190,8 @@ def _export(chosen: argparse.Namespace) -> int:
         journal = Journal(chosen.journal, None)
         stack.callback(journal.close)
         write: Callable[[str], None] = _print
+        # JSON in characters that every terminal and file has.
+        is_ascii = chosen.output is None
         if chosen.output is not None:
             beside = [f"{os.path.realpath(chosen.journal)}{end}" for end in _BESIDE_JOURNAL]
             output = stack.enter_context(_Output(chosen.output, beside))
@@ -206,7 +208,8 @@ def _export(chosen: argparse.Namespace) -> int:
                         "outputs": entry.outputs,
                         "error": entry.error,
                         "execution_id": entry.execution_id,
-                    }
+                    },
+                    is_ascii=is_ascii,
                 )
             )
         others = sum(journal.counts().values()) - count
@@ -215,8 +218,8 @@ def _export(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _line(fields: dict[str, Any]) -> str:
-    line = json.dumps(fields, ensure_ascii=False)
+def _line(fields: dict[str, Any], *, is_ascii: bool = False) -> str:
+    line = json.dumps(fields, ensure_ascii=is_ascii)
     try:
         line.encode("utf-8")
     except UnicodeEncodeError:
@@ -293,7 +296,8 @@ def _say(line: str) -> None:
 def _write(line: str, stream: TextIO) -> None:
     """Print, as long as somebody reads it: a closed pipe changes no exit code."""
     try:
-        print(line, file=stream, flush=True)
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        print(line.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
     except BrokenPipeError:
         # Python itself would try once more at its end, and fail.
         with open(os.devnull, "wb") as nowhere:

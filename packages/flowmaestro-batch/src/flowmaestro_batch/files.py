@@ -11,6 +11,7 @@ import gzip
 import io
 import json
 import threading
+import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,9 +79,10 @@ class FileFormat(NamedTuple):
             raise ValueError(f"delimiter and quotechar are both {self.quotechar!r}")
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
+                # Of those that Python knows, some are none of texts: hex, zlib, rot13.
+                io.TextIOWrapper(io.BytesIO(), self.encoding)
             except LookupError:
-                raise ValueError(f"encoding {self.encoding!r} is not known") from None
+                raise ValueError(f"there is no text encoding {self.encoding!r}") from None
         return self
 
 
@@ -121,7 +123,7 @@ def _readable(path: Path, form: FileFormat) -> Generator[TextIO, None, None]:
             # found. Line ends are the reader's: a cell may have some.
             with io.TextIOWrapper(content, encoding, "surrogateescape", newline="") as text:
                 yield text
-    except (OSError, EOFError) as why:
+    except (OSError, EOFError, zlib.error) as why:
         problem = getattr(why, "strerror", None) or str(why)
         raise RowError(f"{path} cannot be read: {problem}", code="unreadable") from why
     except UnicodeError as why:

@@ -54,6 +54,9 @@ CREATE INDEX executions ON rows (execution_id) WHERE execution_id IS NOT NULL;
 # Half of a character, as a text has that was cut in the middle of an emoji by JavaScript.
 _HALF = re.compile("[\ud800-\udfff]")
 
+# What SQLite says of a file that is not what was written.
+_DAMAGES = ("malformed", "not a database", "Could not decode", "no such table", "no such column")
+
 # The code that our own errors begin with.
 _CODE = re.compile(r"\[(\w+)\]")
 
@@ -97,6 +100,7 @@ class Journal:
     """
 
     def __init__(self, path: Union[str, os.PathLike[str]], workflow_id: Optional[str]) -> None:
+        self._is_open = False
         self.path = Path(path)
         # Where it is behind links: a claim by another name is the same claim.
         self._real = Path(os.path.realpath(path))
@@ -203,7 +207,10 @@ class Journal:
                 f"(its form is {version}, not {_VERSION})",
                 code="journal_version",
             )
-        known, is_closed = self._db.execute("SELECT workflow_id, is_closed FROM batch").fetchone()
+        found = self._db.execute("SELECT workflow_id, is_closed FROM batch").fetchone()
+        if found is None:
+            raise self._damaged("it does not say of which workflow it is")
+        known, is_closed = found
         if not is_closed and not has_changes:
             raise JournalError(
                 f"the journal {self.path} is not whole: the batch on it was not at its end when "
@@ -255,26 +262,46 @@ class Journal:
         elif "full" in text:
             code = "journal_full"
             advice = "make room on its disk and start again; nothing is lost"
-        elif "malformed" in text or "not a database" in text:
-            code = "journal_damaged"
-            advice = (
-                "bring back a copy of it, or let `sqlite3 OLD .recover | sqlite3 NEW` save what "
-                "is left; with a new journal every row is run again"
-            )
+        elif any(one in text for one in _DAMAGES):
+            return self._damaged(text)
         else:
             code, advice = "journal_unreadable", "look at its disk and its folder"
         return JournalError(f"the journal {self.path} cannot be used ({text}): {advice}", code=code)
 
+    def _damaged(self, text: str) -> JournalError:
+        return JournalError(
+            f"the journal {self.path} is damaged ({text}): bring back a copy of it, or let "
+            "`sqlite3 OLD .recover | sqlite3 NEW` save what is left; with a new journal every "
+            "row is run again",
+            code="journal_damaged",
+        )
+
+    def _entry(self, found: tuple[Any, ...]) -> Entry:
+        entry = Entry._make(found)
+        if entry.outputs is None:
+            return entry
+        try:
+            return entry._replace(outputs=json.loads(entry.outputs))
+        except ValueError as why:
+            raise self._damaged(f"the outputs of row {entry.key!r} are no JSON") from why
+
     def close(self) -> None:
         """Let go of the file."""
+        is_marked = not self._is_open
         try:
+            if self._is_open:
+                self._is_open = False
+                with suppress(sqlite3.Error):
+                    # First into the file itself: on a full disk, that makes room for the mark.
+                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    self._db.execute("UPDATE batch SET is_closed = 1")
+                    is_marked = True
             if hasattr(self, "_db"):
-                if getattr(self, "_is_open", False):
-                    self._is_open = False
-                    # Where that cannot be written any more, the next start finds the changes.
-                    with suppress(sqlite3.Error):
-                        self._db.execute("UPDATE batch SET is_closed = 1")
                 self._db.close()
+            if not is_marked and not self._changes.exists():
+                # All of them are in the file, which does not say so: an empty one is as good.
+                with suppress(OSError):
+                    self._changes.touch()
         finally:
             self._claim.release()
 
@@ -293,7 +320,7 @@ class Journal:
         """Give what is known of a row, or None."""
         with self._told():
             found = self._db.execute("SELECT * FROM rows WHERE key = ?", (key,)).fetchone()
-        return None if found is None else _entry(found)
+        return None if found is None else self._entry(found)
 
     def inputs_of(self, execution_id: str) -> Optional[str]:
         """Give the fingerprint of the row that an execution belongs to, or None."""
@@ -306,7 +333,7 @@ class Journal:
         """Give the rows that were under way when the last run ended."""
         query = "SELECT * FROM rows WHERE state IN ('submitting', 'submitted')"
         with self._told():
-            return map(_entry, self._db.execute(query).fetchall())
+            return map(self._entry, self._db.execute(query).fetchall())
 
     def counts(self) -> dict[str, int]:
         """Count the rows by state."""
@@ -322,7 +349,7 @@ class Journal:
                 "ORDER BY submitted_at LIMIT 1"
             )
             found = self._db.execute(query).fetchone()
-        return None if found is None else _entry(found)
+        return None if found is None else self._entry(found)
 
     def errors(self) -> Counter[str]:
         """Count the errors of rows by their code, or else by their text."""
@@ -338,7 +365,7 @@ class Journal:
         states = ", ".join(f"'{state}'" for state in (*ENDED, "unknown"))
         with self._told():
             query = f"SELECT * FROM rows WHERE state IN ({states}) ORDER BY key"
-            yield from map(_entry, self._db.execute(query))
+            yield from map(self._entry, self._db.execute(query))
 
     def write(self, entries: Iterable[Entry]) -> None:
         """Write rows as they stand now; all of them or none.
@@ -383,8 +410,3 @@ def _written(entry: Entry) -> tuple[Any, ...]:
     outputs = None if entry.outputs is None else json.dumps(entry.outputs)
     execution_id = storable(entry.execution_id)
     return (*entry._replace(execution_id=execution_id)[:6], outputs, entry.error)
-
-
-def _entry(found: tuple[Any, ...]) -> Entry:
-    entry = Entry._make(found)
-    return entry if entry.outputs is None else entry._replace(outputs=json.loads(entry.outputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -48,6 +49,8 @@ def spellings(key: str) -> list[Any]:
     try:
         number = float(key)
     except ValueError:
+        return found
+    if not math.isfinite(number):
         return found
     if abs(number) < _EXACT and number == int(number) and key == str(int(number)):
         found += [f"{key}.0", int(key)]

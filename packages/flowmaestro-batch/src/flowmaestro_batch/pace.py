@@ -71,15 +71,14 @@ class Pace:
             self._left_of_day = max(limit.remaining_day, 0)
             self._end_day(now, now + _until_next(api_now, _DAY))
 
-    def refused(self, retry_after: Optional[float], now: float, window: Optional[str]) -> None:
+    def refused(self, wait: float, now: float, window: Optional[str]) -> None:
         """Take a 429.
 
         Args:
-            retry_after: The seconds that it asks for, if it does.
+            wait: The seconds until the next request.
             now: By the monotonic clock.
             window: Whose limit is used up, ``"minute"`` or ``"day"``, or None if not said.
         """
-        wait = 1.0 if retry_after is None else retry_after
         if window == "day":
             self._left_of_day = 0
             self._end_day(now, now + min(wait, _DAY))

@@ -13,7 +13,17 @@ from flowmaestro import FlowMaestroClient, FlowMaestroError, RateLimit, Validati
 
 from .errors import WorkerLostError
 
-__all__ = ["Engine", "Sent", "Ticket", "not_sent", "refused", "send", "sent_by", "sent_of"]
+__all__ = [
+    "Engine",
+    "Sent",
+    "Ticket",
+    "hand_over",
+    "not_sent",
+    "refused",
+    "send",
+    "sent_by",
+    "sent_of",
+]
 
 
 class Ticket(NamedTuple):
@@ -93,6 +103,16 @@ def refused(error: Exception, rate_limit: Optional[RateLimit]) -> Sent:
 def not_sent() -> Sent:
     """Tell of a ticket that was not begun."""
     return Sent(None, FlowMaestroError("it was interrupted before it was sent"))
+
+
+def hand_over(engine: Engine, ticket: Ticket) -> Future[Sent]:
+    """Have an engine take a ticket; one that fails may have taken it all the same."""
+    try:
+        return engine.submit(ticket)
+    except Exception as why:
+        future: Future[Sent] = Future()
+        future.set_exception(why)
+        return future
 
 
 def sent_by(future: Future[Sent]) -> Sent:

@@ -175,7 +175,9 @@ def is_passing(error: FlowMaestroError) -> bool:
     if isinstance(error, ValidationError):
         return False
     status = error.status_code
-    return status is None or status in (408, 429) or status >= 500
+    # A success that cannot be read is a proxy's page, or half of a response.
+    is_unreadable = error.code == "invalid_response" or error.outcome_unknown
+    return status is None or status in (408, 429) or status >= 500 or is_unreadable
 
 
 def latest_limit(limits: Iterable[Optional[RateLimit]]) -> Optional[RateLimit]:

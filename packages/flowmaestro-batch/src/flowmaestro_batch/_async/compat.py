@@ -13,7 +13,7 @@ from flowmaestro import AsyncFlowMaestroClient, FlowMaestroError
 
 from ..files import FileFormat
 from ..rows import Item, items_of
-from ..sending import Engine, Sent, Ticket, refused, sent_by, sent_of
+from ..sending import Engine, Sent, Ticket, hand_over, refused, sent_by, sent_of
 
 __all__ = ["aside", "next_item", "open_items", "send_all", "sleep"]
 
@@ -91,7 +91,7 @@ async def send_all(
 
     with anyio.CancelScope(shield=True):
         if engine is not None:
-            futures = [engine.submit(ticket) for ticket in tickets]
+            futures = [hand_over(engine, ticket) for ticket in tickets]
             await anyio.to_thread.run_sync(wait, futures)
             results[:] = [sent_by(future) for future in futures]
             return

@@ -145,6 +145,9 @@ class AsyncRun:
                     await self._turn()
                 else:
                     await sleep(0)
+            # Those that waited for a row before them that has not ended.
+            for number in sorted(self._early):
+                yield self._early.pop(number)
             if self._problem is not None:
                 raise self._problem
         finally:
@@ -160,8 +163,12 @@ class AsyncRun:
         for entry in self._journal.open_rows():
             # Its request may have been on its way until this process began.
             work = Work.left(entry, now)
-            if entry.state == "submitted" and entry.execution_id:
-                self._running[entry.execution_id] = work
+            execution_id = entry.execution_id
+            if execution_id in self._running:
+                problem = f"the journal gives its execution {execution_id} to another row as well"
+                self._given_up[entry.key] = work.entry("unknown", execution_id, error=problem)
+            elif entry.state == "submitted" and execution_id:
+                self._running[execution_id] = work
             else:
                 self._doubtful[entry.key] = work
 
@@ -440,17 +447,20 @@ class AsyncRun:
             answer: Any = await self._backend.ask(partial(self._backend.page, page))
             if answer is None:
                 break
-            before, ids = ids, {execution["id"] for execution in answer["data"]}
+            before, ids = ids, {str(one.get("id")) for one in answer["data"]}
             last = None
             for execution in answer["data"]:
+                if not execution.get("id"):
+                    continue
                 last = created_at(execution)
                 # An execution comes twice where others were made between two pages.
                 work = unseen.pop(execution["id"], None)
                 if work is not None:
                     self._compare_times(work, last)
-                if work is not None and execution["status"] in ENDED:
+                status = execution.get("status")
+                if work is not None and status in ENDED:
                     ended.append(execution)
-                elif work is not None and execution["status"] != _NOT_BEGUN:
+                elif work is not None and status not in (None, _NOT_BEGUN):
                     work.refused = None
                 if oldest is not None:
                     known = self._inputs_of(execution["id"])
@@ -515,11 +525,12 @@ class AsyncRun:
                 if failures == _MOST_FAILED_SINGLES:
                     break
                 continue
-            work = unseen[execution_id]
-            if response["data"]["status"] != _NOT_BEGUN:
-                work.refused = None
-            if response["data"]["status"] in (*ENDED, "unknown"):
-                ended.append(response["data"])
+            execution = {**response["data"], "id": execution_id}
+            status = execution.get("status")
+            if status not in (None, _NOT_BEGUN):
+                unseen[execution_id].refused = None
+            if status in (*ENDED, "unknown"):
+                ended.append(execution)
         return ended
 
     async def _give_up(self, looked: bool) -> None:

@@ -165,14 +165,24 @@ class Backend:
     def _heard(self, limit: Optional[RateLimit]) -> None:
         self.pace.heard(limit, monotonic(), self.clock.now())
 
+    def _throttled(self, error: RateLimitError, outage: _Outage) -> None:
+        """Take a 429: wait as long as it asks for, and longer each time, or give up."""
+        now, window = monotonic(), (error.details or {}).get("window")
+        wait = error.retry_after or 1.0
+        # Of several that were refused together, one counts; a day is waited for in any case.
+        if window != "day" and not self.pace.is_throttled(now):
+            if outage.failed() > self._settings.patience + wait:
+                raise error
+            wait = max(wait, outage.pause())
+        self.pace.refused(wait, now, window)
+
     def _failed(self, error: FlowMaestroError, outage: _Outage) -> None:
         """Take an error: wait a little, or give up."""
         if isinstance(error, (AuthenticationError, AuthorizationError, NotFoundError)):
             raise error
         if isinstance(error, RateLimitError):
             self.refused += 1
-            window = (error.details or {}).get("window")
-            self.pace.refused(error.retry_after, monotonic(), window)
+            self._throttled(error, outage)
             return
         if not is_passing(error):
             # It says something of a row, and nothing of the backend.

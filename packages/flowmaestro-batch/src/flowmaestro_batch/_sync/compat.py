@@ -11,7 +11,7 @@ from typing import Callable, Optional
 from flowmaestro import FlowMaestroClient
 
 from ..rows import Item, items_of
-from ..sending import Engine, Sent, Ticket, not_sent, send, sent_by
+from ..sending import Engine, Sent, Ticket, hand_over, not_sent, send, sent_by
 
 __all__ = ["aside", "next_item", "open_items", "send_all", "sleep"]
 
@@ -47,7 +47,7 @@ def send_all(
     try:
         for ticket in tickets:
             if engine is not None:
-                futures.append(engine.submit(ticket))
+                futures.append(hand_over(engine, ticket))
             else:
                 futures.append(Future())
                 _send_in_a_thread(client, ticket, futures[-1])
