@@ -128,7 +128,8 @@ def tests(session: nox.Session) -> None:
     elif session.python != NEWEST:
         # What is right on the oldest and the newest is wrong on one between for the sake of
         # asyncio or the standard library, if at all.
-        chosen += [f"--ignore=tests/{name}" for name in ("docs", "local", "repo", "core/_sync")]
+        same = ("batch", "docs", "local", "repo", "core/_sync")
+        chosen += [f"--ignore=tests/{name}" for name in same]
     # More workers than processors: most tests wait more than they compute, and the slow ones
     # most of all.
     workers = "6" if session.python in (NEWEST, OLDEST) else "3"
