@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import datetime
 import decimal
@@ -187,6 +188,25 @@ def test_a_table_is_read_in_its_encoding(tmp_path, encoding, form, packed):
     (item,) = items_of(path, "email", form)
     assert item == Item({"email": "é@x", "note": "1;5"}, 2)
     assert count_rows(path, form) == 1
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+        (codecs.BOM_UTF32_LE, "utf-32-le"),
+        (codecs.BOM_UTF32_BE, "utf-32-be"),
+    ],
+)
+def test_a_byte_order_mark_says_what_follows(tmp_path, mark, encoding):
+    path = file(tmp_path, "a.csv", mark + "a,b\né,2\n".encode(encoding))
+    assert list(items_of(path, "a")) == [Item({"a": "é", "b": "2"}, 2)]
+    # Also where the encoding is named, which leaves the mark in the text.
+    assert list(items_of(path, "a", FileFormat(encoding=encoding))) == [
+        Item({"a": "é", "b": "2"}, 2)
+    ]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])

@@ -65,6 +65,12 @@ def test_what_the_command_line_leaves_out_is_the_same():
     assert chosen["base_url"] is None
 
 
+def test_each_argument_of_the_command_line_says_what_it_is_for():
+    (commands,) = [one for one in cli._parser()._actions if one.choices]
+    for command in commands.choices.values():
+        assert all(action.help for action in command._actions)
+
+
 @pytest.mark.parametrize("name", ["concurrency", "attempts", "stop_on_failures"])
 def test_counts_are_whole_numbers_from_one_on(make, name):
     assert make(**{name: 1})

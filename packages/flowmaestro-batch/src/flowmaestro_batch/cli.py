@@ -95,7 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--quotechar", default='"', help='around a cell (")')
     run.add_argument("--encoding", help="of the file (its byte order mark's, or UTF-8)")
     run.add_argument("--concurrency", type=int, default=50, help="executions at a time (50)")
-    run.add_argument("--poll-interval", type=float, default=2.0, metavar="SECONDS")
+    run.add_argument(
+        "--poll-interval",
+        type=float,
+        default=2.0,
+        metavar="SECONDS",
+        help="between two polls of the executions (2)",
+    )
     run.add_argument(
         "--row-timeout",
         type=float,
@@ -107,8 +113,18 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--strict", action="store_true", help="stop at an invalid row")
     run.add_argument("--retry-failed", action="store_true", help="run failed rows again")
     run.add_argument("--stop-on-failures", type=int, metavar="N", help="end after N failed rows")
-    run.add_argument("--on-unknown", choices=["report", "retry"], default="report")
-    run.add_argument("--on-day-limit", choices=["wait", "stop"], default="wait")
+    run.add_argument(
+        "--on-unknown",
+        choices=["report", "retry"],
+        default="report",
+        help="what to do with a row of which nobody knows whether it was run (report)",
+    )
+    run.add_argument(
+        "--on-day-limit",
+        choices=["wait", "stop"],
+        default="wait",
+        help="what to do when the requests of the day are used up (wait)",
+    )
     run.add_argument("--base-url", help="the API's address")
 
     status = commands.add_parser("status", help="sum up what a journal has")
@@ -306,11 +322,12 @@ def _write(line: str, stream: TextIO) -> None:
 
 def _stop_on_interrupt(batch: Batch, stack: ExitStack) -> Callable[[], bool]:
     """Let the first Ctrl-C wait for what runs, and the second one leave it."""
-    seen: list[int] = []
+    times = 0
 
-    def interrupt(number: int, _: Optional[FrameType]) -> None:
-        seen.append(number)
-        if len(seen) > 1:
+    def interrupt(_: int, __: Optional[FrameType]) -> None:
+        nonlocal times
+        times += 1
+        if times > 1:
             signal.signal(signal.SIGINT, before)
             raise KeyboardInterrupt
         batch.stop()
@@ -322,7 +339,7 @@ def _stop_on_interrupt(batch: Batch, stack: ExitStack) -> Callable[[], bool]:
 
     before = signal.signal(signal.SIGINT, interrupt)
     stack.callback(signal.signal, signal.SIGINT, before)
-    return lambda: bool(seen)
+    return lambda: times > 0
 
 
 class _Reporter:
