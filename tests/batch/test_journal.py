@@ -14,7 +14,8 @@ import pytest
 
 from flowmaestro_batch import JournalError, JournalInUseError, claim
 from flowmaestro_batch import journal as journal_module
-from flowmaestro_batch.journal import Entry, Journal, storable
+from flowmaestro_batch.journal import Entry, Journal
+from flowmaestro_batch.texts import storable
 
 
 @pytest.fixture
@@ -383,32 +384,30 @@ def test_a_journal_whose_content_is_damaged_is_told(path, change):
     assert caught.value.code == "journal_damaged"
 
 
-def test_a_damaged_journal_is_told_and_not_taken_for_a_new_one(path):
+def overwritten(content):
+    return content[:4_096] + bytes(len(content) - 8_192) + content[-4_096:]
+
+
+def cut_in_half(content):
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize(
+    ("damage", "read"),
+    [
+        (overwritten, lambda journal: journal.get("00100")),
+        (cut_in_half, lambda journal: list(journal.ended())),
+    ],
+)
+def test_a_damaged_journal_is_told_and_not_taken_for_a_new_one(path, damage, read):
     journal = Journal(path, "wf")
     journal.write(Entry(f"{n:05}", "f", "completed", outputs="x" * 500) for n in range(200))
     journal.close()
-    content = bytearray(path.read_bytes())
-    content[4_096:-4_096] = bytes(len(content) - 8_192)
-    path.write_bytes(content)
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(JournalError, match="bring back a copy of it") as caught:
         journal = Journal(path, "wf")
         try:
-            journal.get("00100")
-        finally:
-            journal.close()
-    assert caught.value.code == "journal_damaged"
-
-
-def test_half_a_journal_is_damaged(path):
-    journal = Journal(path, "wf")
-    journal.write(Entry(f"{n:05}", "f", "completed", outputs="x" * 500) for n in range(200))
-    journal.close()
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(JournalError) as caught:
-        journal = Journal(path, "wf")
-        try:
-            list(journal.ended())
+            read(journal)
         finally:
             journal.close()
     assert caught.value.code == "journal_damaged"

@@ -29,6 +29,7 @@ from .files import FileFormat
 from .journal import Journal
 from .outcomes import Progress
 from .rows import count_rows
+from .texts import is_storable
 
 __all__ = ["main"]
 
@@ -165,8 +166,8 @@ def _run(chosen: argparse.Namespace) -> int:
         stack.callback(outcomes.close)
         output = None
         if chosen.output is not None:
-            journal = [f"{os.path.realpath(chosen.journal)}{end}" for end in _BESIDE_JOURNAL]
-            output = stack.enter_context(_Output(chosen.output, [chosen.rows, *journal]))
+            others = [chosen.rows, *_files_of(chosen.journal)]
+            output = stack.enter_context(_Output(chosen.output, others))
         interrupted = _stop_on_interrupt(batch, stack)
         stack.enter_context(_Reporter(lambda: batch.progress, total))
         for outcome in outcomes:
@@ -209,8 +210,7 @@ def _export(chosen: argparse.Namespace) -> int:
         # JSON in characters that every terminal and file has.
         is_ascii = chosen.output is None
         if chosen.output is not None:
-            beside = [f"{os.path.realpath(chosen.journal)}{end}" for end in _BESIDE_JOURNAL]
-            output = stack.enter_context(_Output(chosen.output, beside))
+            output = stack.enter_context(_Output(chosen.output, _files_of(chosen.journal)))
             output.begin()
             write = output.write
         count = 0
@@ -234,14 +234,14 @@ def _export(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _files_of(journal: str) -> list[str]:
+    """Give the journal's file and all that is written beside it."""
+    return [f"{os.path.realpath(journal)}{end}" for end in _BESIDE_JOURNAL]
+
+
 def _line(fields: dict[str, Any], *, is_ascii: bool = False) -> str:
     line = json.dumps(fields, ensure_ascii=is_ascii)
-    try:
-        line.encode("utf-8")
-    except UnicodeEncodeError:
-        # Half a character, as a text has that JavaScript cut in the middle of an emoji.
-        return json.dumps(fields)
-    return line
+    return line if is_storable(line) else json.dumps(fields)
 
 
 class _Output:

@@ -59,12 +59,12 @@ class ApiClock:
         least, most = told - received - _ROUNDED, told - sent + _ROUNDED
         # What a slow response cannot show: the clock may have been set by as much meanwhile.
         margin = _MARGIN + received - sent
-        self.margin = max(self.margin, margin) if self._was_measured else margin
         if not self._was_measured:
-            self._was_measured = True
+            self._was_measured, self.margin = True, margin
             if not least <= self._offset <= most:
                 self._offset = told - (sent + received) / 2
             return
+        self.margin = max(self.margin, margin)
         offset = min(max(self._offset, least), most)
         if offset != self._offset:
             self._earlier.append((received, self._offset))

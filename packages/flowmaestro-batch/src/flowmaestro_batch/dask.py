@@ -13,7 +13,7 @@ from typing import Any, Callable, Optional
 from flowmaestro import FlowMaestroClient
 
 from .errors import BatchError, WorkerLostError
-from .sending import Sent, Ticket, send
+from .sending import Sent, Ticket, reason_of, send
 
 __all__ = ["DaskEngine"]
 
@@ -95,7 +95,7 @@ class DaskEngine:
             try:
                 self._find_workers()
             except Exception as why:
-                problem = f"the Dask cluster is gone: {str(why) or type(why).__name__}"
+                problem = f"the Dask cluster is gone: {reason_of(why)}"
         with self._lock:
             address = self._choose()
             if address is None:
@@ -170,7 +170,7 @@ class DaskEngine:
             try:
                 self._find_workers()
             except Exception as why:
-                problem = f"the Dask cluster is gone: {str(why) or type(why).__name__}"
+                problem = f"the Dask cluster is gone: {reason_of(why)}"
             with self._lock:
                 if not self._under_way:
                     self._is_watched = False
@@ -192,7 +192,7 @@ class DaskEngine:
             # this may wait until _watch has failed the ticket.
             sent = task.result()
         except BaseException as exc:  # a cancelled task raises one
-            self._fail(name, f"the result of its task was lost: {str(exc) or type(exc).__name__}")
+            self._fail(name, f"the result of its task was lost: {reason_of(exc)}")
             return
         with self._lock:
             found = self._under_way.pop(name, None)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, Optional, TextIO, cast
 
 from .errors import RowError
+from .texts import is_storable
 
 __all__ = ["FileFormat", "Item", "items_of_file"]
 
@@ -152,7 +153,7 @@ class _Table:
             raise RowError(
                 f"{path} has no first line with the names of its columns", code="no_header"
             )
-        if any(map(_is_broken, columns)):
+        if not all(map(is_storable, columns)):
             raise RowError(f"the first line of {path} is not UTF-8", code="not_utf_8")
         if columns[0].lower().startswith("sep=") and len(columns) <= 2:
             raise RowError(
@@ -192,7 +193,7 @@ class _Table:
                 if len(values) != len(columns):
                     problem = f"it has {len(values)} values for {len(columns)} columns"
                     yield Item(None, line, problem)
-                elif any(map(_is_broken, values)):
+                elif not all(map(is_storable, values)):
                     yield Item(None, line, "it is not UTF-8")
                 else:
                     yield Item(dict(zip(columns, values)), line)
@@ -250,7 +251,7 @@ def _items_of_lines(path: Path, form: FileFormat) -> Iterator[Item]:
         for number, line in enumerate(_without_mark(text), 1):
             if not line.strip():
                 continue
-            if _is_broken(line):
+            if not is_storable(line):
                 yield Item(None, number, "it is not UTF-8")
                 continue
             try:
@@ -273,11 +274,3 @@ def _one_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
-
-
-def _is_broken(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False

@@ -6,10 +6,11 @@ import json
 from hashlib import blake2b
 from typing import Union
 
-__all__ = ["fingerprint"]
+__all__ = ["EXACT", "fingerprint"]
 
-# The backend reads numbers as JavaScript does: whole ones beyond this lose digits.
-_EXACT = 2**53
+# The API reads numbers as JavaScript does, and pandas in floats: whole ones beyond this lose
+# digits.
+EXACT = 2**53
 
 
 def fingerprint(inputs: object) -> str:
@@ -33,6 +34,6 @@ def _number(text: str) -> Union[int, float]:
         number = float(text)
         return int(number) if number.is_integer() else number
     try:
-        return exact if abs(exact) <= _EXACT else int(float(exact))
+        return exact if abs(exact) <= EXACT else int(float(exact))
     except OverflowError:
         return exact

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple, Optional, Union
 
 from .claim import Claim
 from .errors import JournalError, JournalInUseError
+from .texts import storable
 
-__all__ = ["ENDED", "Entry", "Journal", "storable"]
+__all__ = ["ENDED", "Entry", "Journal"]
 
 ENDED = ("completed", "failed", "cancelled")
 
@@ -50,9 +51,6 @@ CREATE TABLE rows (
 CREATE INDEX open_rows ON rows (state) WHERE state IN ('submitting', 'submitted');
 CREATE INDEX executions ON rows (execution_id) WHERE execution_id IS NOT NULL;
 """
-
-# Half of a character, as a text has that was cut in the middle of an emoji by JavaScript.
-_HALF = re.compile("[\ud800-\udfff]")
 
 # What SQLite says of a file that is not what was written.
 _DAMAGES = ("malformed", "not a database", "Could not decode", "no such table", "no such column")
@@ -343,13 +341,7 @@ class Journal:
 
     def oldest_open(self) -> Optional[Entry]:
         """Give the row that is under way for the longest time, or None."""
-        with self._told():
-            query = (
-                "SELECT * FROM rows WHERE state IN ('submitting', 'submitted') "
-                "ORDER BY submitted_at LIMIT 1"
-            )
-            found = self._db.execute(query).fetchone()
-        return None if found is None else self._entry(found)
+        return min(self.open_rows(), key=lambda entry: entry.submitted_at or 0.0, default=None)
 
     def errors(self) -> Counter[str]:
         """Count the errors of rows by their code, or else by their text."""
@@ -399,11 +391,6 @@ class Journal:
                 "put it back where it was",
                 code="journal_gone",
             )
-
-
-def storable(text: Optional[str]) -> Optional[str]:
-    """Make a text from outside one that UTF-8 can carry."""
-    return None if text is None else _HALF.sub("\ufffd", text)
 
 
 def _written(entry: Entry) -> tuple[Any, ...]:

@@ -6,10 +6,10 @@ import math
 import re
 from typing import Any
 
-__all__ = ["key_of", "spellings"]
+from .fingerprint import EXACT
+from .texts import is_storable
 
-# Whole numbers beyond this are rounded somewhere: by pandas, in floats, or by the API.
-_EXACT = 2**53
+__all__ = ["key_of", "spellings"]
 
 # A whole number as a column of floats is written, as pandas does where a value is missing.
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+", re.ASCII)
@@ -25,17 +25,15 @@ def key_of(value: Any) -> str:
         ValueError: It names nothing.
     """
     if isinstance(value, str):
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError(f"is {value!r}, which has half a character in it") from None
+        if not is_storable(value):
+            raise ValueError(f"is {value!r}, which has half a character in it")
         whole = _WHOLE.fullmatch(value)
         if whole is not None:
             return key_of(int(whole[1]))
         if value.strip():
             return value
     elif isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
-        if abs(value) >= _EXACT:
+        if abs(value) >= EXACT:
             raise ValueError(
                 f"is {value!r}, a number too large to be exact: read the column as text"
             )
@@ -52,7 +50,7 @@ def spellings(key: str) -> list[Any]:
         return found
     if not math.isfinite(number):
         return found
-    if abs(number) < _EXACT and number == int(number) and key == str(int(number)):
+    if abs(number) < EXACT and number == int(number) and key == str(int(number)):
         found += [f"{key}.0", int(key)]
     elif key == repr(number):
         found.append(number)

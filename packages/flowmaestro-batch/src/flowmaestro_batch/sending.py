@@ -19,6 +19,7 @@ __all__ = [
     "Ticket",
     "hand_over",
     "not_sent",
+    "reason_of",
     "refused",
     "send",
     "sent_by",
@@ -115,6 +116,11 @@ def hand_over(engine: Engine, ticket: Ticket) -> Future[Sent]:
         return future
 
 
+def reason_of(error: BaseException) -> str:
+    """Say why, also for an exception that has no message."""
+    return str(error) or type(error).__name__
+
+
 def sent_by(future: Future[Sent]) -> Sent:
     """Take what an engine's future gave.
 
@@ -125,5 +131,5 @@ def sent_by(future: Future[Sent]) -> Sent:
     error = future.exception()
     if error is None:
         return future.result()
-    problem = f"nobody knows whether the row was submitted: {str(error) or type(error).__name__}"
+    problem = f"nobody knows whether the row was submitted: {reason_of(error)}"
     return Sent(None, WorkerLostError(problem, code="worker_lost", outcome_unknown=True))

@@ -7,10 +7,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, cast
 
-__all__ = ["plain", "plain_fields"]
+from .fingerprint import EXACT
 
-# The API reads numbers as JavaScript does: whole ones beyond this lose digits.
-_EXACT = 2**53
+__all__ = ["plain", "plain_fields"]
 
 
 def plain_fields(row: Mapping[Any, Any], *, missing_is_none: bool = False) -> dict[str, Any]:
@@ -100,7 +99,7 @@ def _number_of(value: decimal.Decimal, missing_is_none: bool) -> Any:
     if value.is_nan() and missing_is_none:
         return None
     if value.is_finite():
-        if value == value.to_integral_value() and abs(value) <= _EXACT:
+        if value == value.to_integral_value() and abs(value) <= EXACT:
             return int(value)
         number = float(value)
         if decimal.Decimal(repr(number)) == value:

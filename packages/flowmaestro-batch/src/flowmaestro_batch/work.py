@@ -17,8 +17,9 @@ from flowmaestro import (
 )
 
 from .clock import ApiClock
-from .journal import Entry, storable
+from .journal import Entry
 from .rows import Row
+from .texts import storable
 
 __all__ = ["Work", "fate_of", "is_passing", "latest_limit"]
 

@@ -507,10 +507,11 @@ class Run:
 
     def _compare_times(self, work: Work, created: Optional[float]) -> None:
         """Notice an execution that was made, it seems, before it was submitted."""
-        if created is not None and created < self._since(work):
+        since = self._since(work)
+        if created is not None and created < since:
             logger.warning(
                 "the API tells two times: its executions are %.0f s behind its responses",
-                self._since(work) - created,
+                since - created,
             )
             self._times_differ = True
 
