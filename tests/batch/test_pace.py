@@ -178,6 +178,7 @@ def test_each_hour_one_request_finds_out_whether_a_day_is_still_used_up():
         assert pace.tomorrow(asked_at) == 86_400 - asked_at
 
 
+@pytest.mark.clock
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_batch_uses_95_percent_of_a_real_limit_with_under_1_percent_refused(
