@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import threading
+import time
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from flowmaestro_core import errors, liveness
 from flowmaestro_core._async import stream as stream_module
 from tests.conftest import KEY
 from tests.core.mock import Script, data, events, frame
+from tests.raw import raw_server, response
 
 pytestmark = pytest.mark.anyio  # async only
 
@@ -74,6 +77,70 @@ async def test_the_deadline_of_a_stream_has_its_code(silent):
     assert caught.value.code == "deadline_exceeded"
     # A stream only reads: nothing can have been carried out.
     assert caught.value.outcome_unknown is False
+
+
+async def test_the_deadline_of_a_stream_bounds_its_polls():
+    async with scripted(events(CONNECTED), COMPLETED) as client:
+        await types_of(client.with_options(deadline=5).executions.stream("e"))
+    poll = client.script.requests[1]
+    assert not is_stream(poll)
+    assert poll.extensions["timeout"]["read"] <= 5
+
+
+@contextlib.contextmanager
+def silent_server(status=b"{}"):
+    """A server whose streams are open and bring nothing more."""
+    over, heads = threading.Event(), []
+
+    def respond(connection):
+        if b"/events" in heads[-1]:
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+            connection.sendall(head + CONNECTED.encode())
+            over.wait(60)
+        else:
+            connection.sendall(response(status))
+
+    with raw_server(respond, heads) as url:
+        yield url
+        over.set()
+
+
+async def test_the_deadline_of_a_silent_stream_ends_it(monkeypatch):
+    ahead = 0.0
+    monkeypatch.setattr(stream_module, "monotonic", lambda: time.monotonic() + ahead)
+    with silent_server() as url:
+        async with AsyncFlowMaestroClient(KEY, url) as client:
+            started = time.monotonic()
+            with pytest.raises(errors.TimeoutError, match=r"execution 'e'.* 600 s") as caught:
+                async for event in client.with_options(deadline=600).executions.stream("e"):
+                    assert event["type"] == "connected"
+                    ahead = 600.0
+    assert caught.value.code == "deadline_exceeded"
+    # The server waits for 60 s.
+    assert time.monotonic() - started < 30
+
+
+async def test_a_stream_that_holds_the_only_connection_is_let_go_for_a_poll(monkeypatch):
+    monkeypatch.setattr(liveness, "_CHECK_PAUSES", (0.0,))
+    limits, timeout = httpx.Limits(max_connections=1), httpx.Timeout(30, pool=0.1)
+    with silent_server(COMPLETED.content) as url:
+        async with httpx.AsyncClient(limits=limits) as http_client:
+            client = AsyncFlowMaestroClient(KEY, url, http_client=http_client, timeout=timeout)
+            started = time.monotonic()
+            types = await types_of(client.executions.stream("e"))
+    assert types == ["connected", "execution:completed"]
+    # The server waits for 60 s.
+    assert time.monotonic() - started < 30
+
+
+async def test_a_stream_whose_server_fell_silent_says_so(monkeypatch):
+    # As after keepalives that stay away.
+    monkeypatch.setattr(liveness.Liveness, "is_stale", lambda self, now: True)
+    monkeypatch.setattr(liveness.Liveness, "pause", lambda self, now: 0.01)
+    with silent_server() as url:
+        async with AsyncFlowMaestroClient(KEY, url, max_retries=0) as client:
+            with pytest.raises(errors.StreamError, match="was lost: the server fell silent"):
+                await types_of(client.threads.stream("t"))
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import re
 import threading
 import time
 
@@ -93,6 +94,8 @@ def test_a_stream_is_given_up_after_a_minute_without_the_api(pauses, caplog):
     reconnects = [request for request in client.script.requests[1:] if is_stream(request)]
     warnings = [record for record in caplog.records if "connecting again" in record.message]
     assert 8 <= len(reconnects) == len(warnings) < 60
+    # One warning for each break: a poll that fails beside it says nothing new.
+    assert "polling" not in caplog.text
 
 
 def test_a_stream_that_brings_something_new_each_time_is_not_given_up(pauses):
@@ -229,17 +232,23 @@ def test_a_retry_field_that_is_no_number_is_ignored(pauses):
     assert sum(pauses) <= 0.5
 
 
-def test_the_status_is_polled_while_a_long_pause_is_kept(pauses, monkeypatch):
+@pytest.mark.parametrize("failures", [0, 1])
+def test_the_status_is_polled_while_a_long_pause_is_kept(pauses, monkeypatch, caplog, failures):
     monkeypatch.setattr(liveness, "_CHECK_PAUSES", (2.0,))
+    polls = []
 
     def response(request):
         if is_stream(request):
             return events("retry: 30000\n\n", STARTED)
-        return COMPLETED if sum(pauses) >= 6 else RUNNING
+        polls.append(sum(pauses))
+        if 1 < len(polls) <= 1 + failures:
+            return error(503)
+        return COMPLETED if polls[-1] >= 6 else RUNNING
 
     with scripted(response) as client:
         assert (types_of(client.executions.stream("e")))[-1] == "execution:completed"
     assert sum(pauses) < 12
+    assert caplog.text.count("polling the status of execution 'e' failed (") == failures
 
 
 def test_a_pause_after_one_refusal_does_not_slow_later_reconnects(pauses):
@@ -316,6 +325,16 @@ def test_an_error_that_will_not_pass_ends_a_stream_that_is_connected_again():
             types_of(client.executions.stream("e"))
 
 
+def test_a_status_that_is_refused_for_good_ends_a_stream(pauses):
+    def response(request):
+        return events(CONNECTED) if is_stream(request) else error(401)
+
+    with scripted(response) as client:
+        with pytest.raises(errors.AuthenticationError):
+            types_of(client.executions.stream("e"))
+    assert len(client.script.requests) == 2
+
+
 def test_a_limit_while_connecting_again_is_waited_for(pauses):
     limited = error(429, retry_after="9")
     with scripted(events(CONNECTED), RUNNING, limited, events(DONE)) as client:
@@ -339,7 +358,7 @@ def test_an_answer_that_is_no_event_stream_is_a_clear_error(answer):
 
 def test_ids_go_back_to_the_server_and_are_not_told_twice():
     first = events("id: 1\n" + CONNECTED, "id: 2\n" + STARTED, httpx.ReadError("reset"))
-    again = events("id: 2\n" + STARTED, "id: 3\n" + DONE)
+    again = events("id: 2\n" + STARTED + "id: 3\n" + DONE)
     with scripted(first, RUNNING, again) as client:
         types = types_of(client.executions.stream("e"))
     assert types == ["connected", "node:started", "execution:completed"]
@@ -360,7 +379,11 @@ def test_a_frame_that_cannot_be_read_is_left_out_with_a_warning(caplog):
     with scripted(events(CONNECTED, broken, broken, broken, DONE)) as client:
         types = types_of(client.executions.stream("e"))
     assert types == ["connected", "execution:completed"]
-    assert caplog.text.count("cannot be read") == 1
+    assert len(caplog.messages) == 1
+    assert re.fullmatch(
+        "an event of execution 'e' cannot be read: .+; it is skipped, as are later ones",
+        caplog.messages[0],
+    )
 
 
 def test_an_unknown_type_passes_through():
@@ -378,8 +401,9 @@ def test_an_event_that_is_too_long_ends_the_stream():
     body = Chunks(CONNECTED.encode(), *[b"data: " + b"x" * 1_000_000] * 11)
     endless = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body)
     with scripted(endless) as client:
-        with pytest.raises(errors.StreamError, match="longer than 10,000,000 bytes"):
+        with pytest.raises(errors.StreamError, match="longer than 10,000,000 bytes") as caught:
             types_of(client.executions.stream("e"))
+    assert caught.value.code == "event_too_large"
     assert body.is_closed
 
 
@@ -405,6 +429,17 @@ def test_leaving_a_stream_early_closes_its_response():
         with scripted(lambda request, answer=answer: answer) as client:
             leave(client.executions.stream("e"))
             assert body.is_closed, leave
+
+
+def test_a_client_that_is_closed_in_a_loop_over_its_stream_ends_the_loop():
+    types = []
+    with scripted(events(CONNECTED + STARTED, DONE)) as client:
+        with pytest.raises(errors.FlowMaestroError) as caught:
+            for event in client.executions.stream("e"):
+                types.append(event["type"])
+                client.close()
+    assert types == ["connected"]
+    assert caught.value.code == "client_closed"
 
 
 def test_a_stream_that_was_never_read_opens_nothing():
