@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import threading
 import time
 import tracemalloc
@@ -14,6 +15,7 @@ from urllib.parse import parse_qsl
 
 import httpx
 import pytest
+import trustme
 
 from flowmaestro_core import AsyncCoreClient, errors
 from flowmaestro_core._async import connections as connections_module
@@ -38,6 +40,48 @@ def named(name, *headers, status="200 OK"):
     return response(json.dumps({"data": name}).encode(), *headers, status=status)
 
 
+@pytest.fixture
+def tls(monkeypatch, tmp_path):
+    """A server's certificate that the environment trusts."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+class Sealed:
+    """A server's end of TLS that makes each byte a record, and sends them all in one piece."""
+
+    def __init__(self, connection, tls):
+        self._connection = connection
+        self._received, self._to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = tls.wrap_bio(self._received, self._to_send, server_side=True)
+        self._step(self._tls.do_handshake)
+
+    def _step(self, step, *arguments):
+        while True:
+            try:
+                return step(*arguments)
+            except ssl.SSLWantReadError:
+                pass
+            finally:
+                self._connection.sendall(self._to_send.read())
+            received = self._connection.recv(65536)
+            if not received:
+                raise ConnectionError("the client is gone")
+            self._received.write(received)
+
+    def recv(self, size):
+        return self._step(self._tls.read, size)
+
+    def sendall(self, whole):
+        for byte in whole:
+            self._tls.write(bytes([byte]))
+        self._connection.sendall(self._to_send.read())
+
+
 @contextmanager
 def numbered_server(tell, tls=None):
     """A server that keeps connections; `tell` gives the bytes for a connection's nth request."""
@@ -49,7 +93,7 @@ def numbered_server(tell, tls=None):
     def talk(connection, number):
         with connection:
             if tls is not None:
-                connection = tls.wrap_socket(connection, server_side=True)
+                connection = Sealed(connection, tls)
             for request in range(1_000):
                 received = b""
                 while b"\r\n\r\n" not in received:
@@ -128,6 +172,17 @@ async def test_bytes_after_a_response_are_never_the_next_one(kind, own, request_
                 assert (await client.call(request_))["data"].strip() == "own"
                 for _ in range(3):
                     assert (await client.call(request_))["data"] == "next"
+    assert len(connections) == 2
+
+
+async def test_bytes_after_a_response_over_tls_are_never_the_next_one(tls):
+    def tell(connection, request):
+        return LEFTOVERS["a second response"] if connection == 1 else named("next")
+
+    with numbered_server(tell, tls) as (url, connections):
+        async with AsyncCoreClient(KEY, url) as client:
+            assert (await client.call(GET))["data"] == "own"
+            assert (await client.call(GET))["data"] == "next"
     assert len(connections) == 2
 
 
@@ -260,6 +315,7 @@ def refusing_server(answer, then, tls=None):
         try:
             if tls is not None:
                 connection = tls.wrap_socket(connection, server_side=True)
+                held.append(connection)
             connection.recv(20_000)
             for part in answer:
                 connection.sendall(part)
@@ -298,6 +354,13 @@ def keep(connection):
     """Read nothing more, and leave the connection open."""
 
 
+def say_no_more(connection):
+    """End this side of the connection, and read what comes."""
+    connection.shutdown(socket.SHUT_WR)
+    while connection.recv(65536):
+        pass
+
+
 @pytest.mark.parametrize("status", EARLY)
 @pytest.mark.parametrize("then", [close, keep])
 async def test_a_response_that_comes_before_the_whole_body_was_sent_is_read(status, then):
@@ -310,13 +373,24 @@ async def test_a_response_that_comes_before_the_whole_body_was_sent_is_read(stat
                 assert caught.value.outcome_unknown is (EARLY[status] == 501)
 
 
+# More than the buffers of both sides hold.
+HUGE = Request.post("/workflows/wf/execute", {"x": "y" * 30_000_000}, repeatable=False)
+
+
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
+async def test_an_early_response_to_a_request_that_is_not_taken_is_read(is_tls, tls):
+    early = named("x", "Connection: close", status="413 Payload Too Large")
+    with refusing_server([early], keep, tls if is_tls else None) as url:
+        async with AsyncCoreClient(KEY, url, max_retries=0, timeout=50) as client:
+            with pytest.raises(errors.RequestTooLargeError):
+                await client.call(HUGE)
+
+
 async def test_a_large_request_that_the_server_does_not_take_is_a_timeout():
-    # More than the buffers of both sides hold.
-    big = Request.post("/workflows/wf/execute", {"x": "y" * 30_000_000}, repeatable=False)
     with refusing_server([], keep) as url:
         async with AsyncCoreClient(KEY, url, max_retries=0, timeout=0.5) as client:
             with pytest.raises(errors.TimeoutError) as caught:
-                await client.call(big)
+                await client.call(HUGE)
     assert caught.value.code == "read_timeout"
     assert caught.value.outcome_unknown
 
@@ -331,8 +405,9 @@ async def test_an_early_response_in_pieces_is_read():
             assert caught.value.status_code == 413
 
 
-async def test_a_server_that_closes_without_a_response_leaves_a_post_open():
-    with refusing_server([], close) as url:
+@pytest.mark.parametrize("then", [close, say_no_more])
+async def test_a_server_that_closes_without_a_response_leaves_a_post_open(then):
+    with refusing_server([], then) as url:
         async with AsyncCoreClient(KEY, url, max_retries=0, timeout=50) as client:
             for _ in range(3):
                 with pytest.raises(errors.ConnectionError) as caught:
@@ -351,9 +426,8 @@ async def test_a_large_body_arrives_whole_beside_an_interim_response():
 async def test_a_server_that_takes_nothing_is_a_timeout():
     with refusing_server([], keep) as url:
         client = AsyncCoreClient(KEY, url, max_retries=0, timeout=0.5)
-        huge = Request.post("/workflows/wf/execute", {"x": "y" * 30_000_000}, repeatable=False)
         with pytest.raises(errors.TimeoutError) as caught:
-            await client.call(huge)
+            await client.call(HUGE)
         assert caught.value.outcome_unknown is True
         await client.close()
 
