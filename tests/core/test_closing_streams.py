@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 
 import anyio
 import httpx
@@ -323,6 +324,28 @@ def test_heartbeats_come_while_there_is_nothing_else(silent, kind):
                         break
     assert [event for event in events if event["type"] != "connected"].count(BEAT) >= 5
     assert all_ended(threads, 30)
+
+
+def test_a_loop_with_heartbeats_that_is_left_frees_its_threads(silent):
+    with threads_started_by("flowmaestro_core") as threads:
+        with FlowMaestroClient(KEY, silent.url) as client:
+            for event in client.executions.stream("e", heartbeat=0.05):
+                if event == BEAT:
+                    break
+            assert all_ended(threads, 30)
+    assert threads
+
+
+def test_a_stream_with_heartbeats_is_left_while_it_is_being_opened():
+    over = threading.Event()
+    with raw_server(lambda connection: over.wait(60)) as url:
+        with FlowMaestroClient(KEY, url, timeout=300) as client:
+            started = time.monotonic()
+            with client.executions.stream("e", heartbeat=0.01) as stream:
+                assert next(stream) == BEAT
+            # The server waits for 60 s.
+            assert time.monotonic() - started < 30
+            over.set()
 
 
 @pytest.mark.anyio

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import types
+import weakref
 
 import anyio
 import httpx
@@ -41,9 +43,29 @@ async def body():
     return Gated(b"bytes", b"more")
 
 
-@pytest.fixture
-async def pump(body):
-    response = httpx.Response(200, stream=body, request=httpx.Request("GET", "http://a"))
+class Connection:
+    """Notes that it was closed, and ends the body that comes by it."""
+
+    def __init__(self, body=None):
+        self.body = body
+        self.closed = False
+
+    async def aclose(self):
+        self.closed = True
+        if self.body is not None:
+            await self.body.aclose()
+
+
+@pytest.fixture(params=["with a connection", "without"])
+async def pump(request, body):
+    """Under asyncio, what has a connection of its own is read by the caller's task."""
+    extensions = {"http_version": b"HTTP/1.1", "network_stream": Connection(body)}
+    response = httpx.Response(
+        200,
+        stream=body,
+        request=httpx.Request("GET", "http://a"),
+        extensions=extensions if request.param == "with a connection" else {},
+    )
     closed = []
     pump = await open_pump(response, print, lambda: closed.append(True))
     yield pump
@@ -130,13 +152,40 @@ async def test_looks_are_repeated_until_one_ends_the_reading(pump):
     assert looks == [0, 1, 2]
 
 
-class Connection:
-    """Notes that it was closed."""
+async def test_a_look_that_fails_ends_the_reading_with_its_error(pump):
+    looks = []
 
-    closed = False
+    async def look():
+        looks.append(True)
+        if len(looks) == 2:
+            raise ValueError("the status cannot be had")
 
-    async def aclose(self):
-        self.closed = True
+    with anyio.fail_after(30):
+        with pytest.raises(ValueError, match="cannot be had"):
+            await pump.next(lambda: 0.01, look)
+    assert len(looks) == 2
+
+
+async def test_an_interruption_after_the_end_cuts_no_connection(pump):
+    await pump.aclose()
+    await pump.interrupt()
+    # It may be the next request's.
+    connection = pump._response.extensions.get("network_stream")
+    assert connection is None or not connection.closed
+
+
+async def test_a_reading_can_be_ended_from_another_task(pump, body):
+    body.gates[0].set()
+    assert await pump.next(lambda: 60.0, print) == b"bytes"
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+
+            async def read():
+                assert not await pump.next(lambda: 60.0, print)
+
+            group.start_soon(read)
+            await anyio.wait_all_tasks_blocked()
+            await pump.interrupt()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
@@ -187,3 +236,18 @@ async def test_an_end_that_is_seen_while_bytes_come_does_not_cut_what_follows():
         assert connection.closed is False
     finally:
         watched.stop()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_what_has_read_is_held_by_no_timer_once_it_is_stopped():
+    async def read():
+        return b"bytes"
+
+    watched = _Watched(read, Connection(), types.SimpleNamespace(has_come=False))
+    for pause in (60.0, 30.0, 40.0):
+        await watched.next(lambda pause=pause: pause, print)
+    watched.stop()
+    gone = weakref.ref(watched)
+    del watched
+    gc.collect()
+    assert gone() is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import itertools
 import os
 import signal
 import ssl
@@ -19,7 +21,7 @@ from flowmaestro_core import reading
 from flowmaestro_core._sync import compat
 from flowmaestro_core.response import Unanswered
 from tests.raw import raw_server
-from tests.receiver import soon
+from tests.receiver import soon, until
 from tests.threads import all_ended, threads_started_by
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -168,6 +170,30 @@ def test_a_reading_can_be_ended_from_another_thread(connect):
     assert time.monotonic() - began < 30
 
 
+@pytest.mark.parametrize("connect", ["watched", "watched, over TLS"], indirect=True)
+def test_a_reading_that_is_ended_from_another_thread_waits_for_no_look(connect):
+    pump = connect()
+    looking, released = threading.Event(), threading.Event()
+    ends = []
+
+    def look():
+        looking.set()
+        released.wait(60)
+        ends.append("the look's")
+        return False
+
+    def end():
+        assert looking.wait(60)
+        pump.interrupt()
+
+    ender = threading.Thread(target=end)
+    ender.start()
+    pump.next(lambda: 0.05, look)
+    assert ends == []
+    released.set()
+    ender.join()
+
+
 def test_the_end_of_a_response_is_waited_for_a_moment_only(connect):
     pump = connect(b"last")
     assert pump.next(lambda: 60.0, lambda: False) == b"last"
@@ -215,6 +241,61 @@ def test_ctrl_c_does_not_wait_for_a_look(connect):
     presser.join()
 
 
+@pytest.mark.parametrize("leave", ["closed", "lost"])
+def test_no_thread_outlives_a_reading_that_is_as_far_ahead_as_it_may_be(leave):
+    with threads_started_by("flowmaestro_core") as threads:
+        ahead = reading.Ahead(httpx.Response(200), itertools.repeat(b"x"), failed)
+        until(lambda: ahead._room.qsize() == 0)
+        if leave == "closed":
+            ahead.close()
+        else:
+            del ahead
+            gc.collect()
+        assert all_ended(threads, 30)
+    assert threads
+
+
+def test_what_a_body_raises_is_given_to_who_reads():
+    def body():
+        yield b"one"
+        raise ValueError("broken")
+
+    ahead = reading.Ahead(httpx.Response(200), body(), failed)
+    with contextlib.closing(ahead):
+        assert ahead.next(lambda: 60.0, lambda: False) == b"one"
+        assert str(ahead.next(lambda: 60.0, lambda: False).error) == "broken"
+
+
+def test_a_generator_that_fails_at_its_end_says_so():
+    def items():
+        try:
+            yield 1
+        finally:
+            raise ValueError("broken")
+
+    running = items()
+    next(running)
+    with pytest.raises(ValueError, match="broken"):
+        compat.close_unless_running(running)
+
+
+def test_a_step_is_taken_once_however_often_it_is_waited_for():
+    gate, taken = threading.Event(), []
+
+    def items():
+        assert gate.wait(60)
+        for number in range(10):
+            taken.append(number)
+            yield number
+
+    stepper = compat.Stepper(items(), compat.Stop())
+    with contextlib.closing(stepper):
+        assert [stepper.next(0.01) for _ in range(3)] == [[], [], []]
+        gate.set()
+        assert stepper.next(60.0) == [0]
+    assert taken == [0]
+
+
 @pytest.fixture
 def late(monkeypatch):
     """Give a response of single bytes, each sent when it is told to, and a clock that stands."""
@@ -253,6 +334,32 @@ def test_a_late_body_is_cut_at_its_deadline_where_the_connection_is_its_own(late
     assert 0.3 <= time.monotonic() - began < 30
     assert len(threads) == 1
     assert all_ended(threads, 30)
+
+
+def test_a_deadline_that_passes_after_a_body_was_left_ends_no_reading(late, monkeypatch):
+    ends, interrupted = [], []
+
+    class Timer:
+        """One that goes off in the same moment in which it is cancelled."""
+
+        def __init__(self, seconds, function):
+            ends.append(function)
+
+        def start(self):
+            pass
+
+        def cancel(self):
+            ends[0]()
+
+    monkeypatch.setattr(reading.threading, "Timer", Timer)
+    monkeypatch.setattr(reading, "interrupt", interrupted.append)
+    body = reading.read_until(late.response, compat.chunks_of(late.response), 60.0)
+    late.send()
+    assert next(body) + next(body) == b"xx"
+    body.close()
+    # The connection may be another request's by then.
+    assert len(ends) == 1
+    assert interrupted == []
 
 
 def test_a_late_body_is_left_at_the_next_byte_where_the_connection_carries_others(

@@ -582,6 +582,21 @@ async def test_an_error_beyond_the_limit_stays_an_error_of_its_status_for_a_hook
             await client.call(GET)
 
 
+class Interruption(BaseException):
+    """As a signal's handler raises it."""
+
+
+async def test_an_interruption_of_the_users_client_is_raised_as_it_is():
+    def interrupt(request):
+        raise Interruption
+
+    async with httpx.AsyncClient(transport=Script(interrupt)) as http_client:
+        client = AsyncCoreClient(KEY, URL, http_client=http_client)
+        for use in (call_once, open_once):
+            with pytest.raises(Interruption):
+                await use(client)
+
+
 # -- proxies
 
 
@@ -747,6 +762,15 @@ async def test_a_coding_that_nobody_can_read_is_named():
         assert len(heads) == 1
 
 
+@pytest.mark.parametrize("coding", ["gzip", "zz"])
+async def test_a_refusal_that_cannot_be_unpacked_is_told_by_its_status(coding):
+    gone = response(b"abc", f"Content-Encoding: {coding}", status="404 Not Found")
+    with raw_server(lambda c: c.sendall(gone)) as url:
+        async with AsyncCoreClient(KEY, url) as client:
+            with pytest.raises(errors.NotFoundError, match="the answer is empty"):
+                await client.call(GET)
+
+
 async def test_a_small_body_that_unpacks_to_a_huge_one_is_cut():
     packed = gzip.compress(gzip.compress(b"\0" * 50_000_000))
     with raw_server(lambda c: c.sendall(response(packed, "Content-Encoding: gzip, gzip"))) as url:
@@ -781,6 +805,7 @@ async def test_a_stream_is_asked_for_unpacked_and_may_be_silent_for_long():
             assert await pump.read() == b"data: 1\n\n"
             await pump.aclose()
     assert b"\r\naccept-encoding: identity\r\n" in heads[0].lower()
+    assert b"\r\nlast-event-id:" not in heads[0].lower()
 
 
 async def test_a_stream_with_a_limit_of_its_own_keeps_it():

@@ -9,7 +9,13 @@ import pytest
 
 from flowmaestro_core._async import senders as module
 from flowmaestro_core._async.senders import AsyncSenders
-from flowmaestro_core.http import CALL_LIMITS, CONNECTIONS_EACH, MAX_CALLS, STREAM_LIMITS
+from flowmaestro_core.http import (
+    CALL_LIMITS,
+    CONNECTIONS_EACH,
+    IDLE_SECONDS,
+    MAX_CALLS,
+    STREAM_LIMITS,
+)
 
 pytestmark = pytest.mark.anyio  # async only
 
@@ -19,8 +25,12 @@ class Transport(httpx.AsyncBaseTransport):
         self.limits = limits
         self.is_closed = False
         self.problem = None
+        self.meanwhile = None
 
     async def aclose(self):
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
         if self.problem is not None:
             raise self.problem
         self.is_closed = True
@@ -99,12 +109,15 @@ async def test_a_transport_that_nobody_uses_any_more_is_closed(senders, opened, 
     taken = [senders.take_for_call() for _ in range(3 * CONNECTIONS_EACH)]
     for place in taken:
         senders.give_back(place)
-    for _ in range(10):
+    for seconds in range(0, 50, 5):
+        # A server keeps its connections for some time as well.
+        assert seconds > IDLE_SECONDS or not any(transport.is_closed for transport in opened)
         # One of them goes on being used.
         senders.give_back(senders.take_for_call())
         clock.now += 5
         assert senders.tidy_at <= clock.now
         await senders.tidy()
+        assert senders.tidy_at > clock.now
     assert [transport.is_closed for transport in opened] == [True, True, False]
     call, stream = senders.take_for_call(), senders.take_for_stream()
     # Those of the closed ones are not handed out.
@@ -147,6 +160,15 @@ async def test_the_transport_of_a_place_that_was_lost_is_retired(senders, opened
     await senders.tidy()
     assert opened[0].is_closed
     assert senders.take_for_stream().sender is opened[1]
+
+
+async def test_a_transport_may_be_closed_by_two_calls_at_the_same_time(senders, opened):
+    place = senders.take_for_call()
+    senders.retire(place)
+    senders.give_back(place)
+    opened[0].meanwhile = senders.tidy
+    await senders.tidy()
+    assert opened[0].is_closed
 
 
 async def test_a_transport_that_cannot_be_closed_is_left(senders, opened):

@@ -416,9 +416,13 @@ async def test_leaving_a_stream_early_closes_its_response():
             async for _ in stream:
                 break
 
-    async def leave_by_close(stream):
+    async def leave_by_aclose(stream):
         await stream.__anext__()
         await stream.aclose()
+
+    async def leave_by_close(stream):
+        await stream.__anext__()
+        await stream.close()
 
     async def leave_by_error(stream):
         with contextlib.suppress(RuntimeError):
@@ -426,7 +430,7 @@ async def test_leaving_a_stream_early_closes_its_response():
                 async for _ in stream:
                     raise RuntimeError("mine")
 
-    for leave in (leave_by_block, leave_by_close, leave_by_error):
+    for leave in (leave_by_block, leave_by_aclose, leave_by_close, leave_by_error):
         body = Chunks(CONNECTED.encode(), STARTED.encode(), STARTED.encode())
         answer = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body)
         async with scripted(lambda request, answer=answer: answer) as client:

@@ -413,6 +413,10 @@ def test_leaving_a_stream_early_closes_its_response():
             for _ in stream:
                 break
 
+    def leave_by_aclose(stream):
+        stream.__next__()
+        stream.close()
+
     def leave_by_close(stream):
         stream.__next__()
         stream.close()
@@ -423,7 +427,7 @@ def test_leaving_a_stream_early_closes_its_response():
                 for _ in stream:
                     raise RuntimeError("mine")
 
-    for leave in (leave_by_block, leave_by_close, leave_by_error):
+    for leave in (leave_by_block, leave_by_aclose, leave_by_close, leave_by_error):
         body = Chunks(CONNECTED.encode(), STARTED.encode(), STARTED.encode())
         answer = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body)
         with scripted(lambda request, answer=answer: answer) as client:

@@ -345,7 +345,6 @@ class AsyncPump:
         self._failures = (*TRANSPORT_FAILURES, anyio.ClosedResourceError)
         self._loop = _current_loop()
         self._beside: Union[_Watched, _Grouped, None] = None
-        self._is_closed = False
 
     async def read(self) -> Union[bytes, Unanswered]:
         """Give the next bytes; none at the end of the response."""
@@ -391,7 +390,7 @@ class AsyncPump:
         """End a reading that goes on in another task of this loop."""
         if self._process != os.getpid():
             return
-        if self._is_closed or self._ending.has_come or self._loop is not _current_loop():
+        if self._ending.has_come or self._loop is not _current_loop():
             return
         if self._beside is not None:
             await self._beside.interrupt()
@@ -400,7 +399,6 @@ class AsyncPump:
 
     async def aclose(self) -> None:
         """Close the response and free its connection."""
-        self._is_closed = True
         if isinstance(self._beside, _Watched):
             self._beside.stop()
         if self._process != os.getpid():
@@ -466,7 +464,6 @@ class _Watched:
                 # A connection that is cancelled while it is made may be left open by anyio.
                 await asyncio.wait([self._looking], timeout=_LONGEST_LOOK)
         finally:
-            self._due = math.inf
             self._look = None
             if self._looking is not None:
                 await self._end_look()
@@ -497,7 +494,7 @@ class _Watched:
 
     def _wake(self) -> None:
         self._wakes = math.inf
-        if self._due == math.inf or self._look is None:
+        if self._look is None:
             return
         if self._loop.time() < self._due:
             self._look_after(self._due - self._loop.time())
