@@ -14,7 +14,9 @@ import httpx
 import pytest
 
 from flowmaestro import AsyncFlowMaestroClient, FlowMaestroClient, FlowMaestroError
+from flowmaestro_core import AsyncCoreClient
 from flowmaestro_core._sync import compat
+from flowmaestro_core.request import Request
 from tests.conftest import KEY
 from tests.core.mock import frame
 from tests.raw import raw_server, response
@@ -303,6 +305,25 @@ async def test_a_stream_is_closed_in_a_scope_that_is_cancelled():
             with pytest.raises(StopAsyncIteration):
                 await stream.__anext__()
         api.is_over.set()
+
+
+@pytest.mark.anyio
+async def test_a_client_that_is_lost_ends_its_connections():
+    has_ended = threading.Event()
+
+    def respond(connection):
+        connection.sendall(response(RUNNING))
+        if connection.recv(1) == b"":
+            has_ended.set()
+
+    with raw_server(respond) as url:
+        client = AsyncCoreClient(KEY, url)
+        await client.call(Request.get("/executions/e"))
+        # And not by the garbage collector, which Python warns of.
+        del client
+        with anyio.fail_after(30):
+            while not has_ended.is_set():
+                await anyio.sleep(0.01)
 
 
 # Heartbeats

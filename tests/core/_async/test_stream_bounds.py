@@ -187,6 +187,20 @@ async def test_what_was_missed_comes_before_the_end_where_the_server_has_ids():
     assert types == ["node:started", "node:completed", "execution:completed"]
 
 
+async def test_what_was_missed_is_asked_for_at_once(pauses):
+    def respond(request):
+        if not is_stream(request):
+            return COMPLETED
+        if "last-event-id" in request.headers:
+            return events("id: 2\n" + DONE)
+        return events("id: 1\n" + STARTED)
+
+    async with scripted(respond) as client:
+        types = await types_of(client.executions.stream("e"))
+    assert types == ["node:started", "execution:completed"]
+    assert pauses == []
+
+
 async def test_a_stream_asks_for_what_it_can_read():
     async with scripted(events(DONE), events(REPLIED)) as client:
         await types_of(client.executions.stream("e"))

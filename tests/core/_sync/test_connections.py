@@ -802,6 +802,7 @@ def test_a_stream_is_asked_for_unpacked_and_may_be_silent_for_long():
             pump.close()
     assert b"\r\naccept-encoding: identity\r\n" in heads[0].lower()
     assert b"\r\nlast-event-id:" not in heads[0].lower()
+    assert f"\r\nauthorization: bearer {KEY}\r\n".encode() in heads[0].lower()
 
 
 def test_a_stream_with_a_limit_of_its_own_keeps_it():
