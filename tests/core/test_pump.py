@@ -174,6 +174,17 @@ async def test_an_interruption_after_the_end_cuts_no_connection(pump):
     assert connection is None or not connection.closed
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_response_that_is_lost_is_closed_by_its_event_loop(body):
+    closed = anyio.Event()
+    pump = await open_pump(httpx.Response(200, stream=body), print, closed.set)
+    del pump
+    gc.collect()
+    with anyio.fail_after(30):
+        await closed.wait()
+    assert body.is_closed
+
+
 async def test_a_reading_can_be_ended_from_another_task(pump, body):
     body.gates[0].set()
     assert await pump.next(lambda: 60.0, print) == b"bytes"

@@ -255,6 +255,24 @@ def test_no_thread_outlives_a_reading_that_is_as_far_ahead_as_it_may_be(leave):
     assert threads
 
 
+def test_a_response_is_read_no_more_when_its_reading_was_closed(monkeypatch):
+    monkeypatch.setattr(reading, "LONGEST_END", 60.0)
+    interrupted, ends = threading.Event(), []
+    monkeypatch.setattr(reading, "interrupt", lambda response: interrupted.set())
+
+    def body():
+        assert interrupted.wait(60)
+        # As on a busy machine.
+        time.sleep(0.1)
+        ends.append("the body")
+        yield b""
+
+    ahead = reading.Ahead(httpx.Response(200), body(), failed)
+    until(lambda: ahead._room.qsize() < reading._READ_AHEAD)
+    ahead.close()
+    assert ends == ["the body"]
+
+
 def test_what_a_body_raises_is_given_to_who_reads():
     def body():
         yield b"one"

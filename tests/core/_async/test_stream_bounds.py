@@ -97,7 +97,7 @@ def silent_server(status=b"{}"):
             head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
             connection.sendall(head + CONNECTED.encode())
             over.wait(60)
-        else:
+        elif status is not None:
             connection.sendall(response(status))
 
     with raw_server(respond, heads) as url:
@@ -133,6 +133,18 @@ async def test_a_stream_that_holds_the_only_connection_is_let_go_for_a_poll(monk
     assert time.monotonic() - started < 30
 
 
+async def test_a_silent_stream_is_left_where_its_polls_have_no_response_for_long(monkeypatch):
+    ahead = 0.0
+    monkeypatch.setattr(stream_module, "monotonic", lambda: time.monotonic() + ahead)
+    monkeypatch.setattr(liveness, "_CHECK_PAUSES", (0.0,))
+    with silent_server(None) as url:
+        async with AsyncFlowMaestroClient(KEY, url, max_retries=0) as client:
+            with pytest.raises(errors.StreamError, match="the server fell silent"):
+                async for event in client.executions.stream("e"):
+                    assert event["type"] == "connected"
+                    ahead = 100.0
+
+
 async def test_a_stream_whose_server_fell_silent_says_so(monkeypatch):
     # As after keepalives that stay away.
     monkeypatch.setattr(liveness.Liveness, "is_stale", lambda self, now: True)
@@ -144,7 +156,7 @@ async def test_a_stream_whose_server_fell_silent_says_so(monkeypatch):
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
-async def test_catching_up_ends_where_the_server_has_ids_and_never_the_end(status):
+async def test_catching_up_ends_where_the_server_has_ids_and_never_the_end(pauses, status):
     number = 0
 
     def answer(request):
@@ -162,6 +174,8 @@ async def test_catching_up_ends_where_the_server_has_ids_and_never_the_end(statu
     assert types[-1] == f"execution:{status}"
     assert types.count(f"execution:{status}") == 1
     assert number < 50
+    # The first connection was the stream's own, and the second one was made at once.
+    assert len(pauses) == number - 2
 
 
 async def test_what_was_missed_comes_before_the_end_where_the_server_has_ids():

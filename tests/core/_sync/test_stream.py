@@ -219,7 +219,7 @@ def test_a_response_that_is_no_stream_does_not_hide_an_end_that_came_before():
 def test_the_pause_that_a_server_asks_for_is_kept(pauses):
     with scripted(events("retry: 3000\n\n", STARTED), RUNNING, events(DONE)) as client:
         types_of(client.executions.stream("e"))
-    assert sum(pauses) >= 3
+    assert 3 <= sum(pauses) < 4
     pauses.clear()
     with scripted(events("retry: 999999999\n\n", STARTED), RUNNING, events(DONE)) as client:
         types_of(client.executions.stream("e"))
@@ -485,8 +485,9 @@ def test_tokens_come_as_they_are_made():
 @pytest.mark.parametrize("ending", [(), (httpx.ReadError("reset"),)])
 def test_an_answer_whose_stream_breaks_is_an_error_and_not_posted_again(ending):
     with scripted(events(TOKENS, *ending)) as client:
-        with pytest.raises(errors.StreamError, match="thread 't' was lost"):
+        with pytest.raises(errors.StreamError, match="thread 't' was lost: ") as caught:
             types_of(client.threads.send_message_stream("t", "Hello"))
+    assert "no progress" not in caught.value.message
     assert len(client.script.requests) == 1
 
 
