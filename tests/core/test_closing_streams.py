@@ -383,6 +383,15 @@ async def test_heartbeats_come_while_there_is_nothing_else_async(silent, kind):
     assert [event for event in events if event["type"] != "connected"].count(BEAT) >= 5
 
 
+@pytest.mark.anyio
+async def test_a_stream_with_heartbeats_is_left_between_two_events(silent):
+    async with AsyncFlowMaestroClient(KEY, silent.url) as client:
+        async with client.executions.stream("e", heartbeat=600) as stream:
+            assert (await stream.__anext__())["type"] == "connected"
+        # trio complains of a generator that is not closed.
+        assert [event async for event in stream] == []
+
+
 def test_a_stream_with_heartbeats_loses_no_event_and_ends_as_without():
     done = frame("execution:completed", execution_id="e", status="completed").encode()
 

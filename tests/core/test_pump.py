@@ -133,12 +133,32 @@ async def test_no_look_outlives_the_reading(pump, body, monkeypatch, left):
         try:
             await anyio.sleep_forever()
         finally:
+            # As closing a connection does.
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.01)
             looks.append("ended")
 
     with anyio.move_on_after(30) as scope:
         await pump.next(lambda: 0.01, look)
     assert scope.cancelled_caught == (left == "cancelled")
     assert looks == ["begun", "ended"]
+
+
+async def test_no_look_comes_before_its_time(pump, body):
+    looks = []
+
+    async def look():
+        looks.append(True)
+
+    async def send():
+        for _ in range(3):
+            await anyio.wait_all_tasks_blocked()
+        body.gates[0].set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(send)
+        assert await pump.next(lambda: 60.0, look) == b"bytes"
+    assert looks == []
 
 
 async def test_looks_are_repeated_until_one_ends_the_reading(pump):

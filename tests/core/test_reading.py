@@ -7,6 +7,7 @@ import gc
 import itertools
 import os
 import signal
+import socket
 import ssl
 import sys
 import threading
@@ -20,6 +21,7 @@ import trustme
 from flowmaestro_core import reading
 from flowmaestro_core._sync import compat
 from flowmaestro_core.response import Unanswered
+from tests.core.mock import Chunks
 from tests.raw import raw_server
 from tests.receiver import soon, until
 from tests.threads import all_ended, threads_started_by
@@ -212,6 +214,24 @@ def test_no_thread_outlives_the_pump(connect):
     assert len(threads) == 2
     # The first one ended in the middle of the response, the second one was ended by its look.
     assert all_ended(threads, 30)
+
+
+def test_an_interruption_of_the_closing_is_raised_and_lets_the_connection_go():
+    class Body(Chunks):
+        def close(self):
+            raise KeyboardInterrupt
+
+    ours, other = socket.socketpair()
+    stream = types.SimpleNamespace(get_extra_info={"socket": ours}.get)
+    response = httpx.Response(200, stream=Body(b"one"), extensions={"network_stream": stream})
+    closed = []
+    pump = compat.open_pump(response, failed, lambda: closed.append(True))
+    with other:
+        with pytest.raises(KeyboardInterrupt):
+            pump.close()
+        assert ours.fileno() == -1
+    # Whoever gave the connection does not take it back.
+    assert closed == []
 
 
 def test_ctrl_c_does_not_wait_for_a_look(connect):

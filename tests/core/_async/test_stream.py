@@ -274,6 +274,19 @@ async def test_a_pause_of_more_than_a_minute_is_the_callers_affair():
     assert caught.value.retry_after == 3600
 
 
+async def test_polls_stand_in_for_a_stream_that_is_limited_for_long(pauses):
+    streams = [events(STARTED)]
+
+    def respond(request):
+        if is_stream(request):
+            return streams.pop() if streams else error(429, retry_after="3600")
+        return COMPLETED if sum(pauses) >= 60 else RUNNING
+
+    async with scripted(respond) as client:
+        types = await types_of(client.executions.stream("e"))
+    assert types == ["node:started", "execution:completed"]
+
+
 HEARTBEATS = [
     "event: ping\ndata:\n\n",
     "event: ping\ndata: {}\n\n",

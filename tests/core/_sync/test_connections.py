@@ -377,11 +377,13 @@ HUGE = Request.post("/workflows/wf/execute", {"x": "y" * 30_000_000}, repeatable
 
 @pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "tls"])
 def test_an_early_response_to_a_request_that_is_not_taken_is_read(is_tls, tls):
-    early = named("x", "Connection: close", status="413 Payload Too Large")
+    early = named("x", status="413 Payload Too Large")
     with refusing_server([early], keep, tls if is_tls else None) as url:
         with CoreClient(KEY, url, max_retries=0, timeout=50) as client:
-            with pytest.raises(errors.RequestTooLargeError):
-                client.call(HUGE)
+            # Nobody reads the rest of the first one: the second one needs its own connection.
+            for _ in range(2):
+                with pytest.raises(errors.RequestTooLargeError):
+                    client.call(HUGE)
 
 
 def test_a_large_request_that_the_server_does_not_take_is_a_timeout():
