@@ -15,6 +15,7 @@ import pytest
 
 from flowmaestro import AsyncFlowMaestroClient, FlowMaestroClient, FlowMaestroError
 from flowmaestro_core import AsyncCoreClient
+from flowmaestro_core._async import compat as async_compat
 from flowmaestro_core._sync import compat
 from flowmaestro_core.request import Request
 from tests.conftest import KEY
@@ -324,6 +325,22 @@ async def test_a_client_that_is_lost_ends_its_connections():
         with anyio.fail_after(30):
             while not has_ended.is_set():
                 await anyio.sleep(0.01)
+
+
+def test_a_pause_that_begins_when_its_stream_was_closed_is_none():
+    stop = compat.Stop()
+    stop.set()
+    started = time.monotonic()
+    stop.sleep(60)
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.anyio
+async def test_a_pause_that_begins_when_its_stream_was_closed_is_none_async():
+    stop = async_compat.Stop()
+    stop.set()
+    with anyio.fail_after(30):
+        await stop.sleep(60)
 
 
 # Heartbeats

@@ -99,8 +99,16 @@ async def test_a_stream_is_given_up_after_a_minute_without_the_api(pauses, caplo
     assert "polling" not in caplog.text
 
 
-async def test_a_stream_that_brings_something_new_each_time_is_not_given_up(pauses):
+@pytest.mark.parametrize("has_ids", [True, False])
+async def test_a_stream_that_brings_something_new_each_time_is_not_given_up(pauses, has_ids):
     count = 0
+
+    class Later(Chunks):
+        """Begins with a moment in which nothing comes."""
+
+        def __iter__(self):
+            pauses.append(2.0)
+            return super().__iter__()
 
     def response(request):
         nonlocal count
@@ -109,7 +117,10 @@ async def test_a_stream_that_brings_something_new_each_time_is_not_given_up(paus
         count += 1
         if sum(pauses) > 100:
             return events(DONE)
-        return events(f"id: {count}\n{STARTED}", httpx.ReadError("reset"))
+        if has_ids:
+            return events(f"id: {count}\n{STARTED}", httpx.ReadError("reset"))
+        body = Later(STARTED.encode(), httpx.ReadError("reset"))
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body)
 
     async with scripted(response) as client:
         types = await types_of(client.executions.stream("e"))

@@ -98,8 +98,16 @@ def test_a_stream_is_given_up_after_a_minute_without_the_api(pauses, caplog):
     assert "polling" not in caplog.text
 
 
-def test_a_stream_that_brings_something_new_each_time_is_not_given_up(pauses):
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_a_stream_that_brings_something_new_each_time_is_not_given_up(pauses, has_ids):
     count = 0
+
+    class Later(Chunks):
+        """Begins with a moment in which nothing comes."""
+
+        def __iter__(self):
+            pauses.append(2.0)
+            return super().__iter__()
 
     def response(request):
         nonlocal count
@@ -108,7 +116,10 @@ def test_a_stream_that_brings_something_new_each_time_is_not_given_up(pauses):
         count += 1
         if sum(pauses) > 100:
             return events(DONE)
-        return events(f"id: {count}\n{STARTED}", httpx.ReadError("reset"))
+        if has_ids:
+            return events(f"id: {count}\n{STARTED}", httpx.ReadError("reset"))
+        body = Later(STARTED.encode(), httpx.ReadError("reset"))
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=body)
 
     with scripted(response) as client:
         types = types_of(client.executions.stream("e"))
