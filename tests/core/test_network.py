@@ -81,15 +81,15 @@ async def test_what_came_before_a_connection_broke_is_read(has_come):
 class AsyncSilent(httpcore.AsyncNetworkBackend):
     """A network in which nobody responds."""
 
-    async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
-        raise httpcore.ConnectTimeout(f"after {timeout} s")
+    async def connect_tcp(self, host, port, *others):
+        raise httpcore.ConnectTimeout(f"after {others[0]} s")
 
 
 class Silent(httpcore.NetworkBackend):
     """A network in which nobody responds."""
 
-    def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
-        raise httpcore.ConnectTimeout(f"after {timeout} s")
+    def connect_tcp(self, host, port, *others):
+        raise httpcore.ConnectTimeout(f"after {others[0]} s")
 
 
 REQUEST = httpx.Request("GET", "http://a", extensions={"timeout": {"connect": 7.5}})

@@ -135,7 +135,7 @@ class Follower:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.stopped = Stop()
-        self._policy = RetryPolicy(max_retries=source.max_retries)
+        self._policy = RetryPolicy()
         # A stream that is read once and to its end is bounded by its read timeout alone.
         self._is_watched = source.reconnects or source.deadline is not None
         self._pump: Optional[Pump] = None
