@@ -231,6 +231,21 @@ async def test_a_deadline_cuts_an_answer_that_drips_in():
             assert caught.value.outcome_unknown is True
 
 
+async def test_a_deadline_cuts_an_error_that_drips_in_before_a_hook():
+    async def raise_for_status(response):
+        response.raise_for_status()
+
+    body = Slow(*[b" "] * 1_000)
+    async with httpx.AsyncClient(
+        transport=Script(httpx.Response(500, stream=body)),
+        event_hooks={"response": [raise_for_status]},
+    ) as http_client:
+        client = AsyncCoreClient(KEY, URL, http_client=http_client)
+        with pytest.raises(errors.TimeoutError, match=r"deadline of 0\.3 s"):
+            await client.with_options(deadline=0.3).call(POST)
+    assert body.count < 30
+
+
 @pytest.mark.parametrize("bound", ["timeout", "deadline"])
 async def test_an_answer_in_the_place_of_a_stream_is_bounded_like_any_other(bound):
     """Only an event stream may be silent for longer."""

@@ -506,12 +506,17 @@ def test_tokens_come_as_they_are_made():
     assert len(client.script.requests) == 1
 
 
-@pytest.mark.parametrize("ending", [(), (httpx.ReadError("reset"),)])
-def test_an_answer_whose_stream_breaks_is_an_error_and_not_posted_again(ending):
+@pytest.mark.parametrize(
+    ("ending", "says"),
+    [
+        ((), "the server closed the stream$"),
+        ((httpx.ReadError("reset"),), "the connection to .* broke: reset$"),
+    ],
+)
+def test_an_answer_whose_stream_breaks_is_an_error_and_not_posted_again(ending, says):
     with scripted(events(TOKENS, *ending)) as client:
-        with pytest.raises(errors.StreamError, match="thread 't' was lost: ") as caught:
+        with pytest.raises(errors.StreamError, match=f"thread 't' was lost: {says}"):
             types_of(client.threads.send_message_stream("t", "Hello"))
-    assert "no progress" not in caught.value.message
     assert len(client.script.requests) == 1
 
 
