@@ -267,7 +267,7 @@ def test_ctrl_c_does_not_wait_for_a_look(connect):
 @pytest.mark.parametrize("leave", ["closed", "lost"])
 def test_no_thread_outlives_a_reading_that_is_as_far_ahead_as_it_may_be(leave):
     with threads_started_by("flowmaestro_core") as threads:
-        ahead = reading.Ahead(httpx.Response(200), itertools.repeat(b"x"), failed)
+        ahead = reading.Ahead(httpx.Response(200), itertools.repeat(b"x", 1_000), failed)
         until(lambda: ahead._room.qsize() == 0)
         if leave == "closed":
             ahead.close()
