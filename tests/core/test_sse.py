@@ -112,6 +112,19 @@ def test_many_events_are_not_one_long_one():
     assert len(decoder.feed(b": keepalive\n\n" * 1_000)) == 0
 
 
+@pytest.mark.parametrize("before", [b"", b"event: a\ndata: 1\n\n", b": keepalive\n\n"])
+@pytest.mark.parametrize("step", [1, 1_000])
+def test_an_event_may_be_as_long_as_the_limit(before, step):
+    decoder = EventDecoder(max_event_bytes=100)
+    line = b"data: " + b"x" * 94
+    stream = before + line
+    for start in range(0, len(stream), step):
+        decoder.feed(stream[start : start + step])
+    assert decoder.feed(b"\n\n")[-1].data == b"x" * 94
+    with pytest.raises(EventTooLarge):
+        decoder.feed(b"data: " + b"x" * 95)
+
+
 def test_events_have_snake_case_keys_and_what_they_hold_is_left_alone():
     frame = Frame("node:completed", b'{"nodeId": "n", "output": {"someKey": 1}, "nextRetryIn": 5}')
     assert event_of(frame, {"execution_id": "e"}) == {

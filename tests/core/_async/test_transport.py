@@ -231,7 +231,8 @@ async def test_a_deadline_cuts_an_answer_that_drips_in():
             assert caught.value.outcome_unknown is True
 
 
-async def test_a_deadline_cuts_an_error_that_drips_in_before_a_hook():
+@pytest.mark.parametrize("method", ["call", "open"])
+async def test_a_deadline_cuts_an_error_that_drips_in_before_a_hook(method):
     async def raise_for_status(response):
         response.raise_for_status()
 
@@ -242,7 +243,7 @@ async def test_a_deadline_cuts_an_error_that_drips_in_before_a_hook():
     ) as http_client:
         client = AsyncCoreClient(KEY, URL, http_client=http_client)
         with pytest.raises(errors.TimeoutError, match=r"deadline of 0\.3 s"):
-            await client.with_options(deadline=0.3).call(POST)
+            await getattr(client.with_options(deadline=0.3), method)(POST)
     assert body.count < 30
 
 

@@ -230,7 +230,8 @@ def test_a_deadline_cuts_an_answer_that_drips_in():
             assert caught.value.outcome_unknown is True
 
 
-def test_a_deadline_cuts_an_error_that_drips_in_before_a_hook():
+@pytest.mark.parametrize("method", ["call", "open"])
+def test_a_deadline_cuts_an_error_that_drips_in_before_a_hook(method):
     def raise_for_status(response):
         response.raise_for_status()
 
@@ -241,7 +242,7 @@ def test_a_deadline_cuts_an_error_that_drips_in_before_a_hook():
     ) as http_client:
         client = CoreClient(KEY, URL, http_client=http_client)
         with pytest.raises(errors.TimeoutError, match=r"deadline of 0\.3 s"):
-            client.with_options(deadline=0.3).call(POST)
+            getattr(client.with_options(deadline=0.3), method)(POST)
     assert body.count < 30
 
 
