@@ -91,14 +91,14 @@ class _Zlib:
         self._is_gzip = coding != "deflate"
         # None before the first byte, and between the members of gzip.
         self._member: Any = None
-        self._members = 0
+        self._has_begun = False
         # The first byte of a deflate body, held until the second tells what it is.
         self._held: bytes = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         while True:
             if self._member is None:
-                if self._members:
+                if self._has_begun:
                     # gzip may be padded with zeros; deflate has one part only.
                     data = data.lstrip(b"\0") if self._is_gzip else b""
                 if not data:
@@ -109,7 +109,7 @@ class _Zlib:
                     return
                 data, self._held = begin, b""
                 self._member = self._new_member(begin)
-                self._members += 1
+                self._has_begun = True
             member = self._member
             try:
                 piece = member.decompress(data, _STEP)

@@ -200,7 +200,7 @@ def _read(name: str, value: Any) -> Any:
         return value is True
     if name == "retry_after":
         try:
-            return None if value is None else float(value)
+            return float(value)
         except (TypeError, ValueError, OverflowError):
             return None
     return value if isinstance(value, _COMMON.get(name, dict)) else None

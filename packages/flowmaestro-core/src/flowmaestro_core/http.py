@@ -386,7 +386,6 @@ def warn_of_plain_http(base_url: str) -> None:
 
         warnings.warn(
             f"base_url {base_url!r} is not encrypted: the API key crosses the network in the clear",
-            UserWarning,
             stacklevel=_outside(),
         )
 
