@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 
@@ -159,6 +160,20 @@ async def test_iter_from_a_later_page_is_that_list_alone():
     async with scripted(api) as client:
         assert len([one async for one in client.executions.iter(page=2, per_page=20)]) == 10
         assert not [path for path in asked(client) if "workflow" in path]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_a_walk_that_is_left_leaves_nothing_open(count):
+    """In no phase of it: trio warns of each generator that is left to the garbage collector."""
+    rows = [("me", "w", "completed"), *[("other", "o", "completed")] * 9]
+    api = SharedApi([*rows, ("me", "w", "completed"), ("me", "v", "completed")])
+    async with scripted(api) as client:
+        walks = [client.executions.iter(per_page=2), client.executions.iter(workflow_id="w")]
+        for walk in walks:
+            for _ in range(min(count, 2) if walk is walks[1] else count):
+                await walk.__anext__()
+            await walk.aclose()
+    gc.collect()
 
 
 async def test_iter_warns_where_the_key_may_not_list_workflows(caplog):

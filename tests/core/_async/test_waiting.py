@@ -116,6 +116,25 @@ async def test_a_reply_that_does_not_come_is_a_timeout_that_names_the_thread(
     assert len(posts) == 1
 
 
+async def test_the_deadline_of_a_message_holds_for_its_sending_and_its_reply_together(clock):
+    def slow(request):
+        clock.now += 15
+        return TAKEN
+
+    async with scripted(slow, messages("user")) as client:
+        with pytest.raises(errors.TimeoutError):
+            await client.with_options(deadline=20).threads.send_message("t", "Hi")
+    assert 0 < sum(clock.pauses) <= 5
+
+
+async def test_a_reply_is_polled_at_growing_pauses_while_the_api_is_away(clock):
+    steps = [TAKEN, *[error(503)] * 7, messages("user", "assistant")]
+    async with scripted(*steps) as client:
+        sent = (await client.threads.send_message("t", "Hi"))["data"]
+    assert sent["message"]["content"] == "from 2"
+    assert clock.pauses == [1, 1.5, 2.25, 3.375, 5, 5, 5]
+
+
 async def test_a_message_whose_outcome_is_known_names_no_thread():
     async with scripted(error(400)) as client:
         with pytest.raises(errors.ValidationError) as caught:
@@ -179,6 +198,16 @@ async def test_a_thread_without_a_stream_keeps_the_deadline(clock):
     assert caught.value.code == "deadline_exceeded"
     assert caught.value.outcome_unknown is False
     assert 15 <= sum(clock.pauses) <= 20
+
+
+@pytest.mark.parametrize(("deadline", "least", "most"), [(None, 55, 60), (20, 15, 20)])
+async def test_an_api_that_stays_away_ends_the_polling_of_a_thread(clock, deadline, least, most):
+    async with scripted(NO_ROUTE, error(503)) as client:
+        view = client if deadline is None else client.with_options(deadline=deadline)
+        with pytest.raises(errors.ServerError):
+            async for _ in view.threads.stream("t"):
+                pass
+    assert least <= sum(clock.pauses) <= most
 
 
 async def test_a_thread_that_is_missing_is_told_from_a_stream_that_is():
@@ -248,6 +277,16 @@ async def test_a_wait_ends_at_its_timeout_and_says_what_it_saw(clock):
     assert caught.value.execution["status"] == "running"
     # The last pause is cut, so that the last poll is at the end.
     assert clock.pauses == [4, 4, 2]
+
+
+async def test_a_poll_takes_no_longer_than_what_is_left_of_the_wait(clock):
+    async with scripted(execution("running")) as client:
+        with pytest.raises(errors.TimeoutError):
+            await client.executions.wait_for_completion("e", poll_interval=4, timeout=10)
+    # The last one has a moment, so that an end in the last second is seen.
+    seconds = [request.extensions["timeout"]["read"] for request in client.script.requests]
+    assert len(seconds) == 4
+    assert all(0 < found <= most for found, most in zip(seconds, [10, 6, 2, 2]))
 
 
 async def test_a_wait_takes_five_minutes_and_no_longer_unless_told(clock):

@@ -114,6 +114,25 @@ def test_a_reply_that_does_not_come_is_a_timeout_that_names_the_thread(clock, de
     assert len(posts) == 1
 
 
+def test_the_deadline_of_a_message_holds_for_its_sending_and_its_reply_together(clock):
+    def slow(request):
+        clock.now += 15
+        return TAKEN
+
+    with scripted(slow, messages("user")) as client:
+        with pytest.raises(errors.TimeoutError):
+            client.with_options(deadline=20).threads.send_message("t", "Hi")
+    assert 0 < sum(clock.pauses) <= 5
+
+
+def test_a_reply_is_polled_at_growing_pauses_while_the_api_is_away(clock):
+    steps = [TAKEN, *[error(503)] * 7, messages("user", "assistant")]
+    with scripted(*steps) as client:
+        sent = (client.threads.send_message("t", "Hi"))["data"]
+    assert sent["message"]["content"] == "from 2"
+    assert clock.pauses == [1, 1.5, 2.25, 3.375, 5, 5, 5]
+
+
 def test_a_message_whose_outcome_is_known_names_no_thread():
     with scripted(error(400)) as client:
         with pytest.raises(errors.ValidationError) as caught:
@@ -177,6 +196,16 @@ def test_a_thread_without_a_stream_keeps_the_deadline(clock):
     assert caught.value.code == "deadline_exceeded"
     assert caught.value.outcome_unknown is False
     assert 15 <= sum(clock.pauses) <= 20
+
+
+@pytest.mark.parametrize(("deadline", "least", "most"), [(None, 55, 60), (20, 15, 20)])
+def test_an_api_that_stays_away_ends_the_polling_of_a_thread(clock, deadline, least, most):
+    with scripted(NO_ROUTE, error(503)) as client:
+        view = client if deadline is None else client.with_options(deadline=deadline)
+        with pytest.raises(errors.ServerError):
+            for _ in view.threads.stream("t"):
+                pass
+    assert least <= sum(clock.pauses) <= most
 
 
 def test_a_thread_that_is_missing_is_told_from_a_stream_that_is():
@@ -246,6 +275,16 @@ def test_a_wait_ends_at_its_timeout_and_says_what_it_saw(clock):
     assert caught.value.execution["status"] == "running"
     # The last pause is cut, so that the last poll is at the end.
     assert clock.pauses == [4, 4, 2]
+
+
+def test_a_poll_takes_no_longer_than_what_is_left_of_the_wait(clock):
+    with scripted(execution("running")) as client:
+        with pytest.raises(errors.TimeoutError):
+            client.executions.wait_for_completion("e", poll_interval=4, timeout=10)
+    # The last one has a moment, so that an end in the last second is seen.
+    seconds = [request.extensions["timeout"]["read"] for request in client.script.requests]
+    assert len(seconds) == 4
+    assert all(0 < found <= most for found, most in zip(seconds, [10, 6, 2, 2]))
 
 
 def test_a_wait_takes_five_minutes_and_no_longer_unless_told(clock):
