@@ -119,6 +119,7 @@ def test_what_is_no_json_is_a_value_error(body):
 # With orjson and without
 
 ODD_NUMBERS = ["NaN", "-Infinity", "1e400", "-0", "-0.0", "1.0", "1E3", str(2**63), str(-(2**70))]
+ODD_NUMBERS += [str(-(2**63) - 1), "9" * 18, "-" + "9" * 18, "9" * 19, "-" + "9" * 19]
 ODD_NUMBERS += [str(2**64), "9" * 400, "0.1234567890123456789012345", "12345678901234567890.5"]
 ODD = [
     *(f'{{"a": [{number}]}}'.encode() for number in ODD_NUMBERS),

@@ -93,6 +93,14 @@ def test_an_idle_connection_is_kept_for_thirty_seconds():
     assert http.CLIENT_LIMITS.max_keepalive_connections == http.MAX_CALLS == 100
 
 
+def test_no_pool_bounds_the_calls_and_streams_of_a_client():
+    limits = [http.CALL_LIMITS, http.STREAM_LIMITS, http.CLIENT_LIMITS]
+    assert [each.max_connections for each in limits] == [None] * 3
+    # Calls do not come to connections of streams, which would stay open unused.
+    assert [each.max_keepalive_connections for each in limits] == [10, 0, 100]
+    assert http.CONNECTIONS_EACH == 10
+
+
 def test_responses_are_read_up_to_a_hundred_million_bytes():
     for cls in (AsyncCoreClient, CoreClient, FlowMaestroClient, AsyncFlowMaestroClient):
         default = inspect.signature(cls).parameters["max_response_bytes"].default

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from flowmaestro_core import errors, http
+from flowmaestro_core.coding import UnknownCoding
 from flowmaestro_core.config import (
     Options,
     Secret,
@@ -466,6 +467,10 @@ def test_a_failure_to_connect_names_what_the_environment_has_to_do_with_it(set_o
         ),
     ):
         assert http.unanswered(failure, "h", timeouts).error.message == message
+    set_only(SSL_CERT_FILE="", SSL_CERT_DIR="/some")
+    failure = httpx.ConnectError("CERTIFICATE_VERIFY_FAILED")
+    text = http.unanswered(failure, "h", timeouts).error.message
+    assert text.endswith("; SSL_CERT_DIR is '/some'")
     set_only(HTTPS_PROXY="ftp://p")
     text = http.unanswered(httpx.ConnectError("refused"), "h", timeouts).error.message
     assert text.startswith("cannot connect to h: refused; HTTPS_PROXY is 'ftp://p', which is no ")
@@ -482,6 +487,14 @@ def test_limits_that_were_reached_are_told_with_their_figures():
         "the client has 100 calls under way, and none of them ended in time"
     )
     assert (busy.error.code, busy.final) == ("client_busy", False)
+
+
+def test_a_coding_is_looked_up_without_the_environment(set_only):
+    # httpx would refuse this proxy, for which a package is missing.
+    set_only(ALL_PROXY="socks5://p")
+    response = httpx.Response(200, headers={"content-encoding": "gzip, zip"}, content=None)
+    with pytest.raises(UnknownCoding, match=r"^its content coding 'zip' is not supported$"):
+        http.unpacker_of(response)
 
 
 # Responses

@@ -205,7 +205,7 @@ def unpacker_of(response: httpx.Response) -> Optional[Unpacker]:
         return unpacker_for(codings)
     except UnknownCoding:
         # httpx says what it can unpack, by what is installed.
-        with httpx.Client(transport=httpx.BaseTransport(), trust_env=False) as client:
+        with httpx.Client(transport=httpx.BaseTransport()) as client:
             known = codings_of(client.headers["accept-encoding"])
         if not all(name in known for name in codings):
             raise

@@ -275,7 +275,6 @@ class AsyncExecutions:
             bound = options.deadline
         until = None if bound is None else monotonic() + bound
         last: Optional[Execution] = None
-        problem = ""
         unreadable = 0
         while True:
             remaining = None if until is None else until - monotonic()

@@ -276,7 +276,6 @@ class Executions:
             bound = options.deadline
         until = None if bound is None else monotonic() + bound
         last: Optional[Execution] = None
-        problem = ""
         unreadable = 0
         while True:
             remaining = None if until is None else until - monotonic()
