@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import subprocess
 import sys
 from types import ModuleType
 
@@ -519,6 +520,13 @@ def test_a_request_is_a_line(caplog):
     line = line_of(caplog, None, None, 2)
     assert line.startswith("GET /x -> no ")
     assert line.endswith("in 12 ms (attempt 3, request id -)")
+
+
+def test_a_program_that_sets_up_no_log_gets_no_line_of_ours():
+    """Python writes warnings that nobody takes to stderr."""
+    program = "from flowmaestro_core.logs import logger; logger.warning('a retry')"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
 
 
 @pytest.fixture

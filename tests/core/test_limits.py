@@ -82,6 +82,7 @@ def test_an_event_that_was_read_does_not_count_for_the_next_one():
 def test_calls_have_thirty_seconds_for_each_step_and_three_retries():
     for cls in (AsyncCoreClient, CoreClient):
         options = cls(KEY).options
+        assert options == Options()
         assert options == Options(Timeouts(30.0, 30.0, 30.0, None), False, None, 3, False, ())
     assert RetryPolicy() == RetryPolicy(max_retries=3, initial=0.5, maximum=8.0, longest_wait=60.0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
+from enum import Enum
 
 import pytest
 
@@ -204,3 +205,31 @@ def test_several_values_of_a_header_are_one_with_commas(kind):
         headers = {SIGNATURE: kind(values)}
         assert told(construct_event, b"{}", headers, SECRET)[2] == "not_json"
     assert delivery_id({"X-FlowMaestro-Delivery-ID": kind(["7", b"8"])}) == "7,8"
+
+
+def test_a_value_of_a_header_that_is_a_text_of_another_class_is_read_as_that_text():
+    class Known(str, Enum):
+        ID = "7"
+
+    # str(Known.ID) is another text.
+    assert delivery_id({"X-FlowMaestro-Delivery-ID": Known.ID}) == "7"
+
+
+def test_a_value_of_a_header_without_a_text_counts_as_missing():
+    class Textless:
+        def __str__(self):
+            raise LookupError("no text today")
+
+    for call in (
+        lambda value: delivery_id({"X-FlowMaestro-Delivery-ID": value}),
+        lambda value: construct_event(b"{}", {SIGNATURE: value}, SECRET),
+    ):
+        assert told(call, Textless())[2] == "missing_header"
+
+
+def test_a_header_of_just_the_name_wins_over_one_that_may_stand_for_it():
+    headers = {"HTTP_X_FLOWMAESTRO_DELIVERY_ID": "8", "X-FlowMaestro-Delivery-ID": "7"}
+    assert delivery_id(headers) == "7"
+    body = b'{"event": "x"}'
+    headers = {"HTTP_X_FLOWMAESTRO_SIGNATURE": "v1=00", SIGNATURE: signature_of(body)}
+    assert construct_event(body, headers, SECRET) == {"event": "x"}
