@@ -169,6 +169,15 @@ def test_without_orjson_what_is_read_is_what_the_standard_library_reads(monkeypa
         assert repr(decode(body)) == expected
 
 
+@pytest.mark.parametrize("read", [decode, codec.decode_text])
+def test_orjson_reads_what_it_can_where_it_is_installed(monkeypatch, read):
+    monkeypatch.setattr(codec, "_fast_loads", lambda: lambda body: ["fast", body])
+    for body in (b'{"a": 1}', b"123456789012345678"):
+        assert read(body) == ["fast", body]
+    # It would make a float of this one.
+    assert read(b"-9999999999999999999") == -9999999999999999999
+
+
 def both(monkeypatch, body):
     assert codec._fast_loads() is not None
     fast = outcome(body)

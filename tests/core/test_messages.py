@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import ssl
 
 import httpx
@@ -250,6 +251,13 @@ def test_a_plain_address_is_warned_of_by_name():
         "base_url 'http://api.example' is not encrypted: the API key crosses the network in the "
         "clear"
     ]
+
+
+def test_a_key_that_would_leave_the_process_says_what_to_do():
+    assert told(pickle.dumps, Secret("fm")) == (
+        TypeError,
+        "an API key is not pickled; make a new client in the other process",
+    )
 
 
 # The environment

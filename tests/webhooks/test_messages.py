@@ -47,6 +47,12 @@ def told(call, *arguments, **named):
             "the X-FlowMaestro-Signature header has no signature of version v1",
         ),
         (
+            "v1=a=b",
+            "bad_signature",
+            "the signature does not fit: the secret is another webhook's, or the body was "
+            "changed on its way (pass the raw bytes, not JSON that was written again)",
+        ),
+        (
             "v1=00",
             "bad_signature",
             "the signature does not fit: the secret is another webhook's, or the body was "

@@ -472,6 +472,56 @@ def test_texts_that_are_documented_as_enums_are_enum_members(name):
         assert item["events"] == EVENTS
 
 
+# Per method the least that the API may send, and what a user gets all the same.
+COMPLETED = {
+    "workflows.get": (lambda c: c.workflows.get("x"), {}, {"id": "x", "inputs": None}),
+    "workflows.execute": (
+        lambda c: c.workflows.execute("w"),
+        {"execution_id": "e"},
+        {"execution_id": "e", "workflow_id": "w", "status": "pending", "inputs": {}},
+    ),
+    "triggers.execute": (
+        lambda c: c.triggers.execute("t"),
+        {"execution_id": "e"},
+        {"execution_id": "e", "trigger_id": "t", "status": "pending", "inputs": {}},
+    ),
+    "executions.cancel": (
+        lambda c: c.executions.cancel("x"),
+        {},
+        {"id": "x", "status": "cancelled"},
+    ),
+    "agents.get": (lambda c: c.agents.get("x"), {}, {"id": "x"}),
+    "agents.create_thread": (
+        lambda c: c.agents.create_thread("a"),
+        {"id": "t"},
+        {"id": "t", "agent_id": "a"},
+    ),
+    "threads.get": (lambda c: c.threads.get("x"), {}, {"id": "x"}),
+    "threads.delete": (lambda c: c.threads.delete("x"), {"a": 1}, {"id": "x", "deleted": True}),
+    "threads.send_message": (
+        lambda c: c.threads.send_message("t", "Hi"),
+        {},
+        {"thread_id": "t", "status": None, "message": None},
+    ),
+    "knowledge_bases.get": (lambda c: c.knowledge_bases.get("x"), {}, {"id": "x"}),
+    "webhooks.get": (lambda c: c.webhooks.get("x"), {}, {"id": "x"}),
+    "webhooks.update": (lambda c: c.webhooks.update("x", name="n"), {}, {"id": "x"}),
+    "webhooks.delete": (lambda c: c.webhooks.delete("x"), {"a": 1}, {"id": "x", "deleted": True}),
+}
+
+
+@pytest.mark.parametrize("name", COMPLETED)
+def test_what_the_api_leaves_out_is_completed_and_what_it_sends_is_kept(name):
+    call, sent, expected = COMPLETED[name]
+    with scripted(data(sent)) as client:
+        assert (call(client))["data"] == {**sent, **expected}
+    others = {key: {"a": 1} if key in ("inputs", "message") else "other" for key in expected}
+    if "deleted" in others:
+        others["deleted"] = False
+    with scripted(data(others)) as client:
+        assert (call(client))["data"] == others
+
+
 @pytest.mark.parametrize("name", ["workflows", "agents", "triggers", "knowledge_bases", "webhooks"])
 def test_a_page_knows_which_one_it_is(name):
     """Where the API does not say, the page is the one that was asked for."""
