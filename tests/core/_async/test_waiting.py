@@ -228,6 +228,17 @@ async def test_json_in_the_place_of_events_is_told_with_its_code(kind):
     assert "'x'" in caught.value.message
 
 
+async def test_a_whole_reply_in_the_place_of_a_stream_has_the_ids_that_came_with_it():
+    ids = {"message_id": "m", "execution_id": "e"}
+    async with scripted(data({**ids, "message": {"content": "Hello"}})) as client:
+        told = [event async for event in client.threads.send_message_stream("t", "Hi")]
+    assert told == [
+        {"type": "message:started", "thread_id": "t", **ids},
+        {"type": "message:token", "thread_id": "t", **ids, "token": "Hello"},
+        {"type": "message:completed", "thread_id": "t", **ids, "content": "Hello"},
+    ]
+
+
 async def test_a_message_that_was_taken_without_a_reply_ends_its_stream_with_an_error():
     async with scripted(data({"thread_id": "t", "message": None})) as client:
         with pytest.raises(errors.StreamError, match=r"list_messages\('t'\)") as caught:
