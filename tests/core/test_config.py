@@ -79,6 +79,7 @@ def test_a_secret_shows_itself_nowhere():
         ("Https://x.example:", "https://x.example"),
         ("https://x.example//api/v1//", "https://x.example"),
         ("https://x.example/v1/api/v1", "https://x.example/v1"),
+        ("https://x.example/FAX//api/v1", "https://x.example/FAX"),
         ("https://bücher.example", "https://xn--bcher-kva.example"),
         ("https://x.example./a_b/%7Ec", "https://x.example./a_b/%7Ec"),
         ("http://my_machine:1", "http://my_machine:1"),

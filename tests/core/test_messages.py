@@ -105,6 +105,10 @@ def test_an_address_that_is_refused_says_what_is_wrong_with_it(url, problem):
     )
 
 
+def test_an_address_that_is_no_string_is_told_by_its_type():
+    assert told(resolve_base_url, 5, {}) == (TypeError, "base_url must be a string, not int")
+
+
 def test_a_long_address_is_shown_in_part():
     url = "https://" + "a" * 300
     _, message = told(resolve_base_url, url, {})
