@@ -75,6 +75,29 @@ def test_what_cannot_be_written_for_another_reason_says_which():
         encode({"a": Odd(b=1)})
 
 
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (ValueError("not now"), "the body cannot be written as JSON: not now"),
+        (TypeError("not now"), "the body cannot be written as JSON: not now"),
+        # As near the end of a stack that is nearly full already.
+        (RecursionError("not now"), "the body is nested too deep for JSON"),
+    ],
+)
+def test_what_fails_only_while_it_is_written_is_an_error_of_ours(failure, message):
+    failures = [failure]
+
+    class Once(dict):
+        def items(self):
+            if failures:
+                raise failures.pop()
+            return super().items()
+
+    with pytest.raises(ValueError) as caught:
+        encode({"a": Once(b=1)})
+    assert str(caught.value) == message
+
+
 @pytest.mark.parametrize("read", [decode, codec.decode_text])
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_number_of_too_many_digits_is_told_as_that(monkeypatch, read, fast):

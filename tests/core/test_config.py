@@ -77,6 +77,8 @@ def test_a_secret_shows_itself_nowhere():
         ("http://[::1]:80", "http://[::1]:80"),
         ("HTTP://HOST.Example:080/Path/", "http://host.example:80/Path"),
         ("Https://x.example:", "https://x.example"),
+        ("https://x.example:65535", "https://x.example:65535"),
+        ("https://x.example:1", "https://x.example:1"),
         ("https://x.example//api/v1//", "https://x.example"),
         ("https://x.example/v1/api/v1", "https://x.example/v1"),
         ("https://x.example/FAX//api/v1", "https://x.example/FAX"),

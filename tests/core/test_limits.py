@@ -12,7 +12,7 @@ from flowmaestro import AsyncFlowMaestroClient, FlowMaestroClient
 from flowmaestro_core import AsyncCoreClient, CoreClient, errors, events, http
 from flowmaestro_core._async import compat as async_compat
 from flowmaestro_core._sync import compat as sync_compat
-from flowmaestro_core.config import Options, Timeouts
+from flowmaestro_core.config import Options, Timeouts, check_options, reconnect_options
 from flowmaestro_core.events import event_of
 from flowmaestro_core.request import Request
 from flowmaestro_core.retries import RetryPolicy
@@ -85,6 +85,16 @@ def test_calls_have_thirty_seconds_for_each_step_and_three_retries():
         assert options == Options()
         assert options == Options(Timeouts(30.0, 30.0, 30.0, None), False, None, 3, False, ())
     assert RetryPolicy() == RetryPolicy(max_retries=3, initial=0.5, maximum=8.0, longest_wait=60.0)
+
+
+def test_what_a_stream_asks_for_beside_its_events_is_one_short_attempt():
+    options = Options(Timeouts(30.0, 2.0, None), max_retries=7, headers=(("X", "a"),))
+    for remaining in (None, 12.0):
+        same = {"max_retries": 0, "deadline": remaining, "headers": (("X", "a"),)}
+        assert reconnect_options(options, remaining) == Options(
+            Timeouts(5.0, 2.0, 5.0, 5.0), **same
+        )
+        assert check_options(options, remaining) == Options(Timeouts(3.0, 5.0, 3.0, 2.0), **same)
 
 
 def test_an_idle_connection_is_kept_for_thirty_seconds():

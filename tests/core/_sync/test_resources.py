@@ -176,6 +176,20 @@ def test_a_walk_that_is_left_leaves_nothing_open(count):
     gc.collect()
 
 
+def test_iter_knows_when_it_has_all_workflows_though_the_api_sends_no_more_than_their_number():
+    def api(request):
+        page = int(request.url.params["page"])
+        if not request.url.path.endswith("/workflows"):
+            return data([])
+        rows = [{"id": f"w{number}"} for number in range(150)][(page - 1) * 100 : page * 100]
+        return httpx.Response(200, json={"data": rows, "pagination": {"total_count": 150}})
+
+    with scripted(api) as client:
+        assert [one for one in client.executions.iter()] == []
+        assert len([path for path in asked(client) if path.startswith("/workflows?")]) == 2
+        assert len([path for path in asked(client) if "workflow_id=" in path]) == 150
+
+
 def test_iter_warns_where_the_key_may_not_list_workflows(caplog):
     api = SharedApi([("they", "t", "failed")] * 5 + [("me", "w", "failed")] * 3, scopes=())
     with scripted(api) as client:
