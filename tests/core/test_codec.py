@@ -98,6 +98,15 @@ def test_what_fails_only_while_it_is_written_is_an_error_of_ours(failure, messag
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_bytes_that_are_no_utf8_are_replaced_in_an_event_and_refused_in_a_body(monkeypatch, fast):
+    if not fast:
+        monkeypatch.setattr(codec, "_fast_loads", lambda: None)
+    assert codec.decode_text(b'{"a": "x\xff"}') == {"a": "x\ufffd"}
+    with pytest.raises(ValueError, match="it is not text"):
+        decode(b'{"a": "x\xff"}')
+
+
 @pytest.mark.parametrize("read", [decode, codec.decode_text])
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_number_of_too_many_digits_is_told_as_that(monkeypatch, read, fast):
