@@ -130,6 +130,23 @@ def test_a_value_that_occurs_twice_is_fine():
     assert encode({"a": shared, "b": shared}) == b'{"a":[1],"b":[1]}'
 
 
+def test_a_value_that_occurs_twice_does_not_hide_what_is_wrong():
+    shared = [1]
+    with pytest.raises(TypeError, match=r"^c is a set, which JSON cannot carry$"):
+        encode({"a": shared, "b": shared, "c": {1}})
+
+
+def test_what_is_too_deep_is_told_with_the_beginning_of_its_path():
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ValueError) as caught:
+        encode({"k" * 81: deep})
+    assert str(caught.value) == f"{'k' * 80}... is nested too deep for JSON"
+    while deep:
+        deep = deep.pop()
+
+
 def test_what_is_too_deep_is_an_error_both_ways():
     deep: list = []
     for _ in range(100_000):
@@ -156,6 +173,7 @@ ODD_NUMBERS += [str(2**64), "9" * 400, "0.1234567890123456789012345", "123456789
 ODD = [
     *(f'{{"a": [{number}]}}'.encode() for number in ODD_NUMBERS),
     *(b" " * shift + b'{"n": 123456789012345678901}' for shift in range(7)),
+    b"123456789012345678901",
     b'{"a": 1, "a": 2}',
     b'"\\ud800"',
     b'"\xff"',

@@ -169,13 +169,14 @@ def test_what_json_cannot_carry_becomes_text():
     assert type(plain["execution"]["status"]) is str
     assert plain["execution"] == {"status": "running"}
     assert (plain["details"]["a"], plain["details"]["3"]) == ([1, [2]], "nan")
+    assert plain["details"]["b"] == "b'raw'"
 
 
 def test_details_are_kept_a_hundred_levels_deep():
     deep: object = "kept"
     for _ in range(100):
         deep = [deep]
-    error = errors.FlowMaestroError("m", details={"kept": deep[0], "cut": [deep]})
+    error = errors.FlowMaestroError("m", details={"kept": deep[0], "cut": deep})
     plain = error.to_dict()["details"]
     for level in ("kept", "cut"):
         inner = plain[level]

@@ -313,12 +313,21 @@ def test_a_proxy_that_is_refused_says_where_it_stands_and_what_to_do(set_only, v
         ("HTTPS://p/path?q#f", "https://p:443"),
         (" http://p:3128 ", "http://p:3128"),
         ("http://me:p/w@p:1", "http://me:p%2Fw@p:1"),
+        ("http://me:a://b@p:1", "http://me:a:%2F%2Fb@p:1"),
         ("http://[::1]:65535", "http://[::1]:65535"),
     ],
 )
 def test_a_proxy_is_read_with_its_user_and_its_port(set_only, value, url):
     set_only(ALL_PROXY=value)
     assert proxy_for("http://x.example").url == url
+
+
+def test_a_socks_proxy_is_taken_where_its_package_is_installed(set_only, monkeypatch):
+    installed = {"socksio": object()}
+    monkeypatch.setattr("importlib.util.find_spec", installed.get)
+    for scheme in ("socks5", "socks5h"):
+        set_only(ALL_PROXY=f"{scheme}://p")
+        assert proxy_for("http://x.example").url == f"{scheme}://p:1080"
 
 
 def test_a_proxy_of_a_scheme_wins_over_the_one_for_all(set_only):

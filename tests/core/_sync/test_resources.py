@@ -270,14 +270,15 @@ def test_empty_pages_that_say_there_are_more_are_passed_over():
         assert len(client.script.requests) == 5
 
 
-def test_items_pushed_onto_later_pages_are_given_once():
-    # Ten new items come while the first page is read: five pages bring what is known.
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_items_pushed_onto_later_pages_are_given_once(count):
+    # New items come while the first page is read: the next ones bring what is known.
     rows = [str(number) for number in range(20)]
 
     def answer(request):
         page = int(request.url.params["page"])
         if page == 2:
-            rows[:0] = [f"new{number}" for number in range(10)]
+            rows[:0] = [f"new{number}" for number in range(count)]
         here = [{"id": one} for one in rows[(page - 1) * 2 : page * 2]]
         pagination = {"page": page, "per_page": 2, "has_more": page * 2 < len(rows)}
         return httpx.Response(200, json={"data": here, "pagination": pagination})
