@@ -180,6 +180,14 @@ async def test_who_waits_for_a_place_gets_the_next_one():
 
 
 @pytest.mark.anyio
+async def test_a_body_can_be_sent_again_and_its_iterator_is_one_itself():
+    body = http.Body(b"content")
+    for _ in range(2):
+        assert [piece async for piece in body] == [b"content"]
+        assert [piece async for piece in body.__aiter__()] == [b"content"]
+
+
+@pytest.mark.anyio
 async def test_a_callback_of_the_asynchronous_client_may_be_a_coroutine_function():
     heard = []
 

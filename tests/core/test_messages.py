@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
 import ssl
 
 import httpx
 import pytest
 
-from flowmaestro_core import errors, http
+from flowmaestro_core import __version__, errors, http
 from flowmaestro_core.coding import UnknownCoding
 from flowmaestro_core.config import (
     Options,
@@ -315,6 +316,7 @@ def test_a_proxy_that_is_refused_says_where_it_stands_and_what_to_do(set_only, v
         ("http://me:p/w@p:1", "http://me:p%2Fw@p:1"),
         ("http://me:a://b@p:1", "http://me:a:%2F%2Fb@p:1"),
         ("http://[::1]:65535", "http://[::1]:65535"),
+        ("http://\udcff@p", "http://%3F@p:80"),
     ],
 )
 def test_a_proxy_is_read_with_its_user_and_its_port(set_only, value, url):
@@ -345,6 +347,7 @@ def test_a_scheme_in_no_proxy_is_that_of_the_address_or_all(set_only):
         (True, "all://x.example"),
         (False, "https://x.example"),
         (False, "none://x.example"),
+        (True, "https://x.example, x.example"),
     ):
         set_only(ALL_PROXY="http://p", NO_PROXY=no_proxy)
         assert (proxy_for("http://x.example") is None) is excluded, no_proxy
@@ -462,6 +465,25 @@ def test_a_failure_of_the_network_says_which_machine_and_why(set_only, failure, 
     assert result.error.message == message
 
 
+@pytest.mark.parametrize("link", ["__cause__", "__context__"])
+def test_a_failure_without_words_is_told_in_those_of_what_it_comes_from(set_only, link):
+    failure, between = httpx.ConnectError(""), OSError()
+    setattr(failure, link, between)
+    setattr(between, link, ConnectionRefusedError("refused"))
+    result = http.unanswered(failure, "h", Timeouts(1.0, 2.0, 3.0))
+    assert (result.error.message, result.final) == ("cannot connect to h: refused", False)
+    # A certificate is the reason wherever it stands.
+    failure = httpx.ConnectError("all attempts failed")
+    setattr(failure, link, between)
+    setattr(between, link, ssl.SSLCertVerificationError("self-signed"))
+    result = http.unanswered(failure, "h", Timeouts(1.0, 2.0, 3.0))
+    assert result.error.message.startswith("cannot connect to h: ('self-signed',)")
+    assert (result.error.code, result.final) == ("certificate_untrusted", True)
+    # Two that come from each other are no endless chain.
+    setattr(between, link, failure)
+    assert http.unanswered(failure, "h", Timeouts(1.0, 2.0, 3.0)).error.code == "connection_failed"
+
+
 def test_a_proxy_that_opens_no_connection_in_time_has_the_code_of_that():
     result = http.unanswered(
         httpx.ReadTimeout("x"), "host:1", Timeouts(1.0, 2.0, 3.0), was_sent=False
@@ -516,6 +538,26 @@ def test_a_coding_is_looked_up_without_the_environment(set_only):
     response = httpx.Response(200, headers={"content-encoding": "gzip, zip"}, content=None)
     with pytest.raises(UnknownCoding, match=r"^its content coding 'zip' is not supported$"):
         http.unpacker_of(response)
+
+
+def test_each_request_says_what_it_takes_and_who_sends_it():
+    sent = http.headers_for(Secret("fm"), Options(), key_header=False)
+    agent = sent.pop("user-agent")
+    assert dict(sent) == {
+        "accept": "application/json",
+        "accept-encoding": "gzip, deflate",
+        "authorization": "Bearer fm",
+    }
+    python = platform.python_version()
+    assert agent == f"flowmaestro-python/{__version__} Python/{python} httpx/{httpx.__version__}"
+    sent = http.headers_for(Secret("fm"), Options(), key_header=True, user_agent="mine")
+    assert (sent["user-agent"], sent["x-api-key"]) == ("mine", "fm")
+    assert "authorization" not in sent
+    own = Options(headers=(("Authorization", "Basic x"), ("Accept", "a")))
+    sent = http.headers_for(Secret("fm"), own, key_header=False)
+    assert (sent["authorization"], sent["x-api-key"], sent["accept"]) == ("Basic x", "fm", "a")
+    assert "fm" not in repr(sent)
+    assert "Basic" not in repr(sent.copy())
 
 
 # Responses
