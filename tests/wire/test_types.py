@@ -147,6 +147,17 @@ def test_a_field_within_another_is_named_with_its_place(method, content, problem
     assert told(method, content).startswith(f"unexpected response: {problem}: ")
 
 
+@pytest.mark.parametrize(
+    "method", [name for name in METHODS if ".iter" in name and name != "threads.iter_messages"]
+)
+def test_a_walk_refuses_what_its_list_refuses(method):
+    listing = method.replace("iter_deliveries", "deliveries").replace("iter", "list")
+    needed, _ = parameters_of(method)
+    name = next(iter(FIELDS[listing][1]))
+    with pytest.raises(errors.ServerError, match=rf"data\[1\]\.{name} is a number"):
+        call("sync", Script(data(content_of(listing, **{name: 5}))), method, needed, max_retries=0)
+
+
 def test_every_method_that_returns_data_is_tried():
     others = {"run", "executions.wait_for_completion"}
     others |= {name for name in METHODS if ".iter" in name or name.endswith("stream")}

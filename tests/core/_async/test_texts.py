@@ -84,6 +84,20 @@ async def test_a_start_whose_outcome_is_unknown_says_what_to_look_at(name):
     assert caught.value.outcome_unknown is True
 
 
+async def test_a_send_in_the_place_of_a_stream_that_fails_is_an_error_and_no_event():
+    async with scripted(error(501), error(502)) as client:
+        with pytest.raises(errors.ServerError) as caught:
+            await all_of(client.threads.send_message_stream("t", "Hi"))
+    assert caught.value.message == (
+        "m - it may have been carried out all the same; "
+        "look at threads.list_messages('t') before sending again"
+    )
+    # That the agent failed is what the stream would have told.
+    async with scripted(error(501), error(500, "execution_failed")) as client:
+        told = await all_of(client.threads.send_message_stream("t", "Hi"))
+    assert [event["type"] for event in told] == ["message:started", "message:failed"]
+
+
 @pytest.mark.parametrize(
     ("step", "problem"),
     [

@@ -190,6 +190,17 @@ def test_iter_knows_when_it_has_all_workflows_though_the_api_sends_no_more_than_
         assert len([path for path in asked(client) if "workflow_id=" in path]) == 150
 
 
+def test_iter_gives_each_execution_once_though_a_workflow_is_listed_twice():
+    def api(request):
+        if request.url.path.endswith("/workflows"):
+            return data([{"id": "w"}, {"id": "w"}])
+        return data([{"id": "e"}] if "workflow_id" in request.url.params else [])
+
+    with scripted(api) as client:
+        assert [one["id"] for one in client.executions.iter()] == ["e"]
+        assert len([path for path in asked(client) if "workflow_id=w" in path]) == 1
+
+
 def test_iter_warns_where_the_key_may_not_list_workflows(caplog):
     api = SharedApi([("they", "t", "failed")] * 5 + [("me", "w", "failed")] * 3, scopes=())
     with scripted(api) as client:
