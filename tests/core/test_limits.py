@@ -97,6 +97,17 @@ def test_what_a_stream_asks_for_beside_its_events_is_one_short_attempt():
         assert check_options(options, remaining) == Options(Timeouts(3.0, 5.0, 3.0, 2.0), **same)
 
 
+@pytest.mark.parametrize("cls", [FlowMaestroClient, AsyncFlowMaestroClient])
+def test_a_heartbeat_is_an_event_of_what_is_followed(cls, monkeypatch):
+    monkeypatch.setattr(cls, "follow", lambda client, source: source)
+    client = cls(KEY)
+    for resource, key in ((client.executions, "execution_id"), (client.threads, "thread_id")):
+        source = resource.stream("x", heartbeat=5)
+        assert source.heartbeat == 5
+        assert source.heartbeat_event == {"type": "heartbeat", key: "x"}
+        assert resource.stream("x").heartbeat is None
+
+
 def test_an_idle_connection_is_kept_for_thirty_seconds():
     """Less than the API's 72 s, so that none is used in the moment in which it is closed."""
     assert http.CALL_LIMITS.keepalive_expiry == 30
