@@ -21,6 +21,7 @@ from flowmaestro_core.config import (
     resolve_api_key,
     resolve_base_url,
 )
+from flowmaestro_core.environment import proxy_for
 from flowmaestro_core.errors import ConfigurationError
 
 pytestmark = pytest.mark.once
@@ -302,3 +303,12 @@ def test_options_show_no_value_of_a_header():
 def test_a_header_that_is_no_string_is_refused():
     with pytest.raises(TypeError, match="headers"):
         Options().changed(headers={"X": 5})
+
+
+@pytest.mark.parametrize("port", ["8080", "000000008080", "0" * 5_000 + "8080"])
+def test_zeros_before_a_port_say_nothing(port, monkeypatch):
+    assert resolve_base_url(f"https://api.test:{port}") == "https://api.test:8080"
+    monkeypatch.setenv("HTTPS_PROXY", f"http://proxy.test:{port}")
+    proxy = proxy_for("https://api.test")
+    assert proxy is not None
+    assert proxy.url == "http://proxy.test:8080"

@@ -89,6 +89,7 @@ def test_a_key_that_is_refused_says_what_to_do(key, error, message):
         ("https://a..b", "has a host that is no name of a machine"),
         ("https://x:0", "has a port that is none (1 to 65535)"),
         ("https://x:65536", "has a port that is none (1 to 65535)"),
+        ("https://x:000000009999999", "has a port that is none (1 to 65535)"),
         ("https://x/v2", "ends in a version, but not in /api/v1: leave the version out"),
         ("https://x/é", "has a character in its path that must be written with % and two digits"),
         ("https://x/api/v1/a", "has more behind /api/v1: leave out what follows"),

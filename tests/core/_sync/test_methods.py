@@ -599,7 +599,7 @@ def test_an_id_that_cannot_be_one_is_named_and_not_sent(name, call):
         (lambda c: c.webhooks.update("w", name=""), ValueError, "name must not be empty"),
         (lambda c: c.webhooks.update("w", url=""), ValueError, "url must not be empty"),
         (lambda c: c.webhooks.update("w", events=[]), ValueError, "at least one event"),
-        (lambda c: c.webhooks.update("w", headers=["X"]), TypeError, "headers must be a mapping"),
+        (lambda c: c.webhooks.update("w", headers=["X"]), TypeError, "names to values, not list$"),
         (
             lambda c: c.webhooks.create(name="", url="u", events=EVENTS),
             ValueError,

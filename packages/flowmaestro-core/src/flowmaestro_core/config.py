@@ -29,6 +29,7 @@ __all__ = [
     "check_options",
     "check_seconds",
     "host_problem",
+    "port_number",
     "masked",
     "reconnect_options",
     "resolve_api_key",
@@ -341,12 +342,12 @@ def _address_of(url: str) -> tuple[str, str]:
     problem = host_problem(host)
     if problem:
         return "", f"has a host that {problem}"
-    if port and not 1 <= int(port[:9]) <= 65535:
+    if port and not 1 <= port_number(port) <= 65535:
         return "", "has a port that is none (1 to 65535)"
     path, problem = _path_of(path)
     if problem:
         return "", problem
-    return f"{match['scheme'].lower()}://{host}{f':{int(port)}' if port else ''}{path}", ""
+    return f"{match['scheme'].lower()}://{host}{f':{port_number(port)}' if port else ''}{path}", ""
 
 
 def _path_of(path: str) -> tuple[str, str]:
@@ -375,6 +376,11 @@ def _ascii_host(host: str) -> str:
         return idna.encode(host).decode("ascii")
     except idna.IDNAError:
         return host
+
+
+def port_number(digits: str) -> int:
+    """Read a port of any number of digits; one that is too long stays too large."""
+    return int(digits.lstrip("0")[:9] or 0)
 
 
 def host_problem(host: str) -> str:

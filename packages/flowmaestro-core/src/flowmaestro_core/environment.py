@@ -12,7 +12,7 @@ import re
 import ssl
 from typing import NamedTuple, Optional
 
-from .config import host_problem, masked
+from .config import host_problem, masked, port_number
 from .errors import ConfigurationError
 
 __all__ = ["Proxy", "certificate_error", "check_environment", "connection_hint", "proxy_for"]
@@ -83,7 +83,7 @@ def _proxy_url(value: str) -> tuple[str, str]:
     match = _PROXY_HOST.fullmatch(re.split(r"[/?#]", machine, maxsplit=1)[0])
     host = match["host"].lower() if match else ""
     problem = host_problem(host)
-    port = int(match["port"][:9]) if match and match["port"] else _PORTS[scheme]
+    port = port_number(match["port"]) if match and match["port"] else _PORTS[scheme]
     if problem or not 1 <= port <= 65535:
         return "", "is no address of a proxy, such as 'http://proxy.example:3128'"
     if scheme.startswith("socks") and find_spec("socksio") is None:

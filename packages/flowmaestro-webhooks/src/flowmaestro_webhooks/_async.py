@@ -406,6 +406,8 @@ class AsyncWebhooks:
 
 def _headers_body(headers: Any) -> dict[str, str]:
     if not isinstance(headers, Mapping):
-        raise TypeError(f"headers must be a mapping of names to values, not {headers!r}")
+        # Not shown: it may hold a token.
+        kind = type(headers).__name__
+        raise TypeError(f"headers must be a mapping of names to values, not {kind}")
     copied: dict[str, str] = {**headers}
     return copied
