@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+import flowmaestro_local
 
 README = Path(__file__).parents[2] / "packages" / "flowmaestro-local" / "README.md"
 
@@ -37,3 +41,74 @@ def test_the_asynchronous_fixture_and_a_server_that_is_fresh(pytester: pytest.Py
         """
     )
     pytester.runpytest_subprocess("-q", timeout=110).assert_outcomes(passed=2)
+
+
+def python(code: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_plugin_costs_a_run_that_does_not_use_it_nothing():
+    loaded = python(
+        "import sys, pytest\n"
+        "before = set(sys.modules)\n"
+        "import flowmaestro_local.pytest_plugin\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    assert loaded.split() == ["flowmaestro_local", "flowmaestro_local.pytest_plugin"]
+
+
+def test_a_whole_run_loads_no_server(pytester: pytest.Pytester):
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_nothing_of_it_is_here():
+            assert "flowmaestro_local.pytest_plugin" in sys.modules
+            for name in ("uvicorn", "starlette", "sqlite3", "flowmaestro_local.server"):
+                assert name not in sys.modules
+        """
+    )
+    pytester.runpytest_subprocess("-q", timeout=110).assert_outcomes(passed=1)
+
+
+WITHOUT_SQLITE = """
+import sys
+sys.modules["_sqlite3"] = None
+import pytest
+
+import flowmaestro_local
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
+"""
+
+
+def test_a_python_without_sqlite_can_test(tmp_path: Path):
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n"
+        "from flowmaestro_local import LocalServer\n"
+        "def test_server(flowmaestro_server, flowmaestro_client):\n"
+        "    flowmaestro_server.workflow('wf')(lambda inputs: inputs)\n"
+        "    done = flowmaestro_client.run('wf', {'a': 1}, poll_interval=0.01)\n"
+        "    assert done['outputs'] == {'a': 1}\n"
+        "def test_file(tmp_path):\n"
+        "    with pytest.raises(ImportError, match='sqlite'):\n"
+        "        LocalServer(path=tmp_path / 'db')\n"
+    )
+    assert "2 passed" in python(WITHOUT_SQLITE, str(tmp_path))
+
+
+def test_the_names_of_the_package_are_there():
+    names = python(
+        "import flowmaestro_local\n"
+        "print(*dir(flowmaestro_local))\n"
+        "for name in flowmaestro_local.__all__: getattr(flowmaestro_local, name)\n"
+        "from flowmaestro_local import *\n"
+        "print(LocalServer.__name__)\n"
+        "try: flowmaestro_local.nope\n"
+        "except AttributeError as error: print(error)"
+    ).splitlines()
+    assert names[0].split() == sorted(flowmaestro_local.__all__)
+    assert names[1:] == ["LocalServer", "module 'flowmaestro_local' has no attribute 'nope'"]

@@ -1,11 +1,17 @@
 """An embedded FlowMaestro-compatible server, for testing and developing your own code."""
 
-from .faults import Fault, Faults
-from .records import ExecutionRecord, MessageRecord, RecordedRequest
-from .registry import KnowledgeBase, Trigger
-from .run import ExecutionCancelled, Node, Run
-from .running import Running
-from .server import LocalServer
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .faults import Fault, Faults
+    from .records import ExecutionRecord, MessageRecord, RecordedRequest
+    from .registry import KnowledgeBase, Trigger
+    from .run import ExecutionCancelled, Node, Run
+    from .running import Running
+    from .server import LocalServer
 
 __version__ = "1.0.0"
 
@@ -23,3 +29,31 @@ __all__ = [
     "Running",
     "Trigger",
 ]
+
+# Loaded at their first use: pytest imports this package, for its plugin, in every run.
+_MODULES = {
+    "ExecutionCancelled": ".run",
+    "ExecutionRecord": ".records",
+    "Fault": ".faults",
+    "Faults": ".faults",
+    "KnowledgeBase": ".registry",
+    "LocalServer": ".server",
+    "MessageRecord": ".records",
+    "Node": ".run",
+    "RecordedRequest": ".records",
+    "Run": ".run",
+    "Running": ".running",
+    "Trigger": ".registry",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        value: object = getattr(import_module(_MODULES[name], __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,13 +7,14 @@ before the answer that acknowledges it is sent.
 from __future__ import annotations
 
 import json
-import sqlite3
 import weakref
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 
 from .records import ExecutionRecord, MessageRecord, ThreadRecord
+
+if TYPE_CHECKING:
+    import sqlite3
 
 __all__ = ["Store"]
 
@@ -56,7 +57,7 @@ class Store:
                 self._database.execute(
                     "INSERT INTO records (kind, id, content) VALUES (?, ?, ?) "
                     "ON CONFLICT (kind, id) DO UPDATE SET content = excluded.content",
-                    (kind, record.id, json.dumps(asdict(record))),
+                    (kind, record.id, json.dumps(vars(record))),
                 )
 
     def delete_thread(self, thread_id: str) -> None:
@@ -100,6 +101,9 @@ class Store:
 
 
 def _open(path: Path) -> sqlite3.Connection:
+    # Imported here, as some Pythons are built without it.
+    import sqlite3
+
     database = sqlite3.connect(str(path), check_same_thread=False)
     database.execute("PRAGMA journal_mode=WAL")
     # A commit survives the end of the process, however it comes.
