@@ -6,7 +6,8 @@ import asyncio
 
 from flowmaestro_local import bus as module
 from flowmaestro_local.bus import Bus
-from flowmaestro_local.streams import answer_frames
+from flowmaestro_local.records import ExecutionRecord
+from flowmaestro_local.streams import answer_frames, execution_frames, thread_frames
 
 
 def test_a_reader_that_lags_too_far_is_cut_where_it_is_and_can_go_on_from_there(monkeypatch):
@@ -42,3 +43,50 @@ def test_the_answer_of_an_agent_does_not_pile_up_before_a_reader_that_does_not_r
 
     frames = asyncio.run(main())
     assert [frame.partition(b"\n")[0] for frame in frames] == [b"id: 1", b"id: 2", b"id: 3"]
+
+
+def test_an_end_that_comes_while_a_stream_is_opened_is_told():
+    async def main():
+        bus = Bus()
+        execution = ExecutionRecord("e", "wf", {}, status="running")
+        frames = execution_frames(
+            bus,
+            execution,
+            documented=True,
+            live=True,
+            last_event_id=None,
+            keepalive=30.0,
+            stopping=asyncio.Event(),
+        )
+        told = [await frames.__anext__()]
+        bus.publish("e", {"type": "execution:completed"})
+        execution.status = "completed"
+        told += [frame async for frame in frames]
+        assert [b"execution:completed" in frame for frame in told] == [False, True]
+
+    asyncio.run(main())
+
+
+def test_a_stream_that_is_left_leaves_nothing_behind():
+    async def main():
+        bus = Bus()
+        execution = ExecutionRecord("e", "wf", {})
+        options = {"keepalive": 30.0, "stopping": asyncio.Event()}
+        for frames in (
+            thread_frames(bus, "t", **options),
+            execution_frames(
+                bus, execution, documented=True, live=True, last_event_id=None, **options
+            ),
+        ):
+            topic = "t" if b"thread_id" in await frames.__anext__() else "e"
+            reading = asyncio.ensure_future(frames.__anext__())
+            await asyncio.sleep(0)
+            bus.publish(topic, {"type": "custom"})
+            await reading
+            await frames.aclose()
+            # Who publishes has nobody to tell.
+            assert not bus.has_readers(topic)
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())

@@ -46,6 +46,18 @@ def test_a_status_is_given_without_any_work(server):
     assert server.faults.injected == {"status 429": 2}
 
 
+def test_an_error_of_a_fault_has_the_shape_of_the_apis(server):
+    server.faults.add("status")
+    response = execute(server)
+    assert response.status_code == 503
+    assert response.headers["content-type"] == "application/json"
+    assert response.json() == {"error": {"code": "injected_fault", "message": "an injected 503"}}
+    server.faults.add("status", status=418, body="text")
+    assert execute(server).text == "text"
+    server.faults.add("status", body=b"\xff")
+    assert execute(server).content == b"\xff"
+
+
 def test_latency_makes_an_answer_late(server):
     server.faults.add("latency", seconds=0.3)
     began = time.monotonic()
@@ -100,6 +112,9 @@ def test_streams_can_be_spoiled(server):
     server.faults.add("stall", "GET */events", after=1, seconds=float("inf"))
     with pytest.raises(httpx.ReadTimeout):
         stream(server, timeout=2)
+    server.faults.add("stall", "GET */workflows", seconds=float("inf"))
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(f"{server.url}/api/v1/workflows", headers=HEADERS, timeout=1)
     server.faults.add("stall", "GET */workflows", seconds=0.2)
     began = time.monotonic()
     httpx.get(f"{server.url}/api/v1/workflows", headers=HEADERS, timeout=60)

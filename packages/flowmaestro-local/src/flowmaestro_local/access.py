@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Optional
 
 from .answers import Refusal
+from .clock import timestamp
 from .records import ApiKey
 
 __all__ = ["ALL_SCOPES", "Access"]
@@ -56,7 +56,8 @@ class Access:
         """
         value = headers.get("x-api-key")
         authorization = headers.get("authorization", "")
-        if value is None and authorization.lower().startswith("bearer "):
+        # As on the backend, "bearer" in lower case is no key.
+        if value is None and authorization.startswith("Bearer "):
             value = authorization[7:].strip()
         if not value or not value.startswith(PREFIX):
             raise Refusal(
@@ -83,7 +84,7 @@ class Access:
         Returns:
             The rate-limit headers of its answer, and the refusal (429) if it is one too many.
         """
-        moment = time.time()
+        moment = timestamp()
         minute, day = int(moment // _MINUTE), int(moment // _DAY)
         self._forget_before(minute, day)
         in_minute = self._minutes[key.value, minute]

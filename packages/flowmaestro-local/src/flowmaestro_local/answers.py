@@ -13,15 +13,20 @@ from starlette.responses import Response
 from .records import new_id, now
 
 __all__ = [
+    "DatabaseError",
+    "FrameworkError",
     "NotAUuid",
     "Refusal",
+    "check_uuid",
     "framework_error",
+    "is_storable",
     "json_response",
     "not_found",
     "page_numbers",
     "page_of",
     "refused",
     "success",
+    "to_json",
 ]
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.I)
@@ -40,23 +45,59 @@ class Refusal(Exception):
         self.details = details or {}
 
 
-class NotAUuid(Exception):
+class DatabaseError(Exception):
+    """A value that the backend's database refuses.
+
+    Args:
+        message: What the database says.
+        code: PostgreSQL's code, such as ``22P02``.
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class NotAUuid(DatabaseError):
     """An id that the backend's database cannot read."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
+        super().__init__(f'invalid input syntax for type uuid: "{text}"', "22P02")
+
+
+class FrameworkError(Exception):
+    """A request that the backend's web framework refuses, before any code of its own runs."""
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        message: str,
+        code: Optional[str] = None,
+        *,
+        closes: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = error
+        self.message = message
+        self.code = code
+        # True where the connection is closed, as the rest of the body is not read.
+        self.closes = closes
 
 
 def json_response(status: int, content: object) -> Response:
     """Write JSON with the backend's content type."""
-    return Response(
-        json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode(
-            "utf-8", "surrogatepass"
-        ),
-        status,
-        media_type="application/json; charset=utf-8",
-    )
+    return Response(to_json(content), status, media_type="application/json; charset=utf-8")
+
+
+def to_json(content: object) -> bytes:
+    """Write JSON as JavaScript does: in UTF-8, with half a surrogate pair as an escape."""
+    try:
+        return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
 def meta() -> dict[str, str]:
@@ -83,6 +124,27 @@ def framework_error(status: int, error: str, message: str, code: Optional[str] =
     if code is not None:
         content["code"] = code
     return json_response(status, content)
+
+
+def check_uuid(thing_id: str) -> None:
+    """Check that the database can read an id.
+
+    Raises:
+        NotAUuid: It cannot.
+    """
+    if not _UUID.fullmatch(thing_id):
+        raise NotAUuid(thing_id)
+
+
+def is_storable(value: object) -> bool:
+    """True for JSON that the database takes: without NUL, and without lone surrogates."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    # An escaped backslash before "u0000" is a text that shows the escape.
+    return "\\u0000" not in text.replace("\\\\", "")
 
 
 def not_found(resource: str, thing_id: str, *, ids_are_uuids: bool) -> Exception:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import math
 import secrets
-from collections.abc import AsyncIterator, Awaitable
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Awaitable, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Callable, Optional, cast
 from urllib.parse import urlsplit
@@ -16,9 +18,12 @@ from starlette.responses import Response, StreamingResponse
 
 from .access import Access, check_scopes
 from .answers import (
-    NotAUuid,
+    DatabaseError,
+    FrameworkError,
     Refusal,
+    check_uuid,
     framework_error,
+    is_storable,
     not_found,
     page_numbers,
     page_of,
@@ -36,7 +41,7 @@ from .records import (
     new_id,
     now,
 )
-from .registry import KnowledgeBase, Registry, Trigger
+from .registry import KnowledgeBase, Registry, Trigger, Workflow
 from .search import rank
 from .shapes import (
     show_agent,
@@ -44,6 +49,7 @@ from .shapes import (
     show_execution,
     show_knowledge_base,
     show_message,
+    show_thread,
     show_trigger,
     show_webhook,
     show_workflow,
@@ -66,10 +72,18 @@ EVENT_TYPES = (
     "agent.execution.failed",
 )
 
+logger = logging.getLogger("flowmaestro_local")
+
 Answerer = Callable[["Api", Request, dict[str, Any]], Awaitable[Response]]
 
+_INTERNAL = "Internal Server Error"
+
 _LONGEST_ANSWER_MS = 120_000
+# Results of a search, by default and at most.
+_RESULTS = 5
 _MOST_RESULTS = 20
+# Characters of a webhook's name.
+_LONGEST_NAME = 255
 
 
 class Api:
@@ -110,6 +124,7 @@ class Api:
         try:
             body = await self._body(request)
             key = self.access.admit(request.headers)
+            request.state.tenant = key.tenant
             headers, too_many = self.access.count(key)
             if too_many is not None:
                 raise too_many
@@ -117,45 +132,69 @@ class Api:
             response = await answer(self, request, body)
         except Refusal as refusal:
             response = refused(refusal)
-        except NotAUuid as odd:
-            response = framework_error(
-                500,
-                "Internal Server Error",
-                f'invalid input syntax for type uuid: "{odd.text}"',
-                "22P02",
-            )
-        except _Unreadable as problem:
-            response = framework_error(*problem.facts)
+        except DatabaseError as exc:
+            response = framework_error(500, _INTERNAL, exc.message, exc.code)
+        except FrameworkError as exc:
+            response = framework_error(exc.status, exc.error, exc.message, exc.code)
+            if exc.closes:
+                response.headers["connection"] = "close"
+        except Exception as exc:
+            # Such as what a client sent that can be read, but is nested too deeply to be written.
+            logger.exception("%s %s failed", request.method, request.url.path)
+            response = framework_error(500, _INTERNAL, str(exc) or type(exc).__name__)
         if not isinstance(response, StreamingResponse):
             response.headers.update(headers)
         return response
 
     async def _body(self, request: Request) -> dict[str, Any]:
-        size = 0
-        parts: list[bytes] = []
-        try:
-            async for part in request.stream():
-                size += len(part)
-                if size > self.max_body_bytes:
-                    raise _Unreadable(
-                        413,
-                        "Payload Too Large",
-                        "Request body is too large",
-                        "FST_ERR_CTP_BODY_TOO_LARGE",
-                    )
-                parts.append(part)
-        except ClientDisconnect:
-            raise _Unreadable(400, "Bad Request", "the client has gone", None) from None
-        raw = b"".join(parts)
+        """Read a body as the framework does, by its content type."""
+        if request.method == "GET":
+            return {}
+        raw = await self._raw_body(request)
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if content_type == "text/plain" or not (raw or content_type):
+            return {}
+        if content_type != "application/json" and not self.documented:
+            raise FrameworkError(
+                415,
+                "Unsupported Media Type",
+                f"Unsupported Media Type: {content_type}",
+                "FST_ERR_CTP_INVALID_MEDIA_TYPE",
+            )
         if not raw:
             return {}
         try:
-            body: Any = json.loads(raw)
+            return _object(json.loads(raw, parse_constant=_refuse, parse_float=_finite))
         except (ValueError, RecursionError):
-            raise _Unreadable(
-                400, "Bad Request", "Body is not valid JSON", "FST_ERR_CTP_INVALID_JSON_BODY"
-            ) from None
-        return _object(body)
+            message = "Body is not valid JSON"
+            if self.documented:
+                code = "FST_ERR_CTP_INVALID_JSON_BODY"
+                raise FrameworkError(400, "Bad Request", message, code) from None
+            raise FrameworkError(500, _INTERNAL, message) from None
+
+    async def _raw_body(self, request: Request) -> bytes:
+        declared = request.headers.get("content-length", "")
+        size = int(declared) if declared.isdigit() else 0
+        parts: list[bytes] = []
+        try:
+            if size <= self.max_body_bytes:
+                size = 0
+                async for part in request.stream():
+                    size += len(part)
+                    if size > self.max_body_bytes:
+                        break
+                    parts.append(part)
+        except ClientDisconnect:
+            raise FrameworkError(400, "Bad Request", "the client has gone") from None
+        if size > self.max_body_bytes:
+            raise FrameworkError(
+                413,
+                "Payload Too Large",
+                "Request body is too large",
+                "FST_ERR_CTP_BODY_TOO_LARGE",
+                closes=True,
+            )
+        return b"".join(parts)
 
     # Workflows
 
@@ -167,8 +206,9 @@ class Api:
         return success({**show_workflow(workflow), "inputs": workflow.inputs})
 
     async def execute_workflow(self, request: Request, body: dict[str, Any]) -> Response:
-        workflow = self._find("Workflow", self.registry.workflows, request)
-        record = self.engine.start(workflow, _inputs(body))
+        with _reported_as("execution_failed"):
+            workflow = self._find("Workflow", self.registry.workflows, request)
+        record = self._start(request, workflow, body)
         return success(
             {
                 "execution_id": record.id,
@@ -179,6 +219,29 @@ class Api:
             202,
         )
 
+    def _start(
+        self,
+        request: Request,
+        workflow: Workflow,
+        body: dict[str, Any],
+        trigger_id: Optional[str] = None,
+    ) -> ExecutionRecord:
+        inputs = body.get("inputs")
+        if self.documented:
+            inputs = _object(inputs)
+        elif inputs is None:
+            inputs = {}
+        if not is_storable(inputs):
+            message = "unsupported Unicode escape sequence"
+            raise Refusal(500, "execution_failed", message)
+        tenant: str = request.state.tenant
+        if isinstance(inputs, str):
+            # The row is made, and nothing can read it any more.
+            record = ExecutionRecord(new_id(), workflow.id, cast("Any", inputs), tenant=tenant)
+            self.store.save(record)
+            raise Refusal(500, "execution_failed", _unreadable(inputs))
+        return self.engine.start(workflow, inputs, trigger_id, tenant=tenant)
+
     # Executions
 
     async def list_executions(self, request: Request, body: dict[str, Any]) -> Response:
@@ -187,25 +250,37 @@ class Api:
         status = request.query_params.get("status")
         rows = _newest_first(self.store.executions)
         if workflow_id:
+            if not self.documented and workflow_id not in self.registry.workflows:
+                check_uuid(workflow_id)
             rows = [row for row in rows if row.workflow_id == workflow_id]
         if status and (self.documented or not workflow_id):
             rows = [row for row in rows if row.status == status]
+        if not self.documented and not workflow_id:
+            # Today's backend reads the newest rows of all tenants, and filters them afterwards.
+            rows = rows[: page * per_page]
+        rows = [row for row in rows if row.tenant == request.state.tenant]
         shown = _cut(rows, page, per_page)
         total = len(rows)
-        if status and not self.documented:
-            # Today's backend filters by status within the page and counts what is left;
-            # without a workflow it filters before, and counts the page all the same.
+        if status and not self.documented and workflow_id:
+            # With a workflow it filters by status within the page, and counts what is left.
             shown = [row for row in shown if row.status == status]
             total = len(shown)
-        items = [show_execution(row) for row in shown]
+        items = [self._show_execution(row) for row in shown]
         return page_of(items, page, per_page, total=total, documented=self.documented)
 
+    def _show_execution(self, record: ExecutionRecord) -> dict[str, Any]:
+        if isinstance(record.inputs, str):
+            raise FrameworkError(500, _INTERNAL, _unreadable(record.inputs))
+        return show_execution(record)
+
     async def get_execution(self, request: Request, body: dict[str, Any]) -> Response:
-        return success(show_execution(self._find("Execution", self.store.executions, request)))
+        record = self._find("Execution", self.store.executions, request)
+        return success(self._show_execution(record))
 
     async def cancel_execution(self, request: Request, body: dict[str, Any]) -> Response:
-        record: ExecutionRecord = self._find("Execution", self.store.executions, request)
-        if record.is_over:
+        with _reported_as("internal_error"):
+            record: ExecutionRecord = self._find("Execution", self.store.executions, request)
+        if record.is_over or (record.status == "paused" and not self.documented):
             raise Refusal(
                 400,
                 "validation_error",
@@ -252,7 +327,8 @@ class Api:
 
     async def create_thread(self, request: Request, body: dict[str, Any]) -> Response:
         agent = self._find("Agent", self.registry.agents, request)
-        thread = ThreadRecord(new_id(), agent.id, _object(body.get("metadata")))
+        metadata = _object(body.get("metadata"))
+        thread = ThreadRecord(new_id(), agent.id, metadata, tenant=request.state.tenant)
         self.store.save(thread)
         data: dict[str, Any] = {
             "id": thread.id,
@@ -266,7 +342,7 @@ class Api:
 
     async def get_thread(self, request: Request, body: dict[str, Any]) -> Response:
         thread = self._find("Thread", self.store.threads, request)
-        data = asdict(thread)
+        data = show_thread(thread)
         if not self.documented:
             # Accepted, and forgotten.
             del data["metadata"]
@@ -291,28 +367,28 @@ class Api:
                 "not_implemented",
                 "Streaming messages not yet implemented in public API. Use stream=false.",
             )
-        thread: ThreadRecord = self._find("Thread", self.store.threads, request)
         content = body.get("content")
         if not isinstance(content, str) or not content:
             raise Refusal(400, "validation_error", "Message content is required")
+        thread: ThreadRecord = self._find("Thread", self.store.threads, request)
         agent = self.registry.agents.get(thread.agent_id)
         if agent is None:
             raise not_found("Agent", thread.agent_id, ids_are_uuids=not self.documented)
         if body.get("stream"):
             begin = partial(self.engine.answer, agent, thread, content)
             return _stream(answer_frames(begin, self.keepalive, self.stopping))
-        timeout_ms = body.get("timeout")
-        if not isinstance(timeout_ms, (int, float)) or isinstance(timeout_ms, bool):
-            timeout_ms = _LONGEST_ANSWER_MS
-        timeout_ms = min(max(timeout_ms, 1), _LONGEST_ANSWER_MS)
+        timeout_ms = self._timeout_ms(body)
         task = await self.engine.answer(agent, thread, content)
         try:
-            answer = await asyncio.wait_for(asyncio.shield(task), timeout_ms / 1000)
+            # What is no number ends the wait at once.
+            seconds = 0 if math.isnan(timeout_ms) else timeout_ms / 1000
+            answer = await asyncio.wait_for(asyncio.shield(task), seconds)
         except asyncio.TimeoutError:
+            shown = "NaN" if math.isnan(timeout_ms) else f"{timeout_ms:g}"
             raise Refusal(
                 408,
                 "timeout",
-                f"Execution did not complete within {timeout_ms:g}ms. Use GET /api/v1/threads/"
+                f"Execution did not complete within {shown}ms. Use GET /api/v1/threads/"
                 f"{thread.id}/messages to check for new messages.",
             ) from None
         except AgentFailed as failed:
@@ -331,10 +407,19 @@ class Api:
                 "thread_id": thread.id,
                 "status": "completed",
                 "message": {**said, "created_at": message.created_at},
-                "iterations": 1,
+                "iterations": 0,
                 "tool_calls_count": 0,
             }
         )
+
+    def _timeout_ms(self, body: dict[str, Any]) -> float:
+        """Read ``timeout``, in milliseconds; NaN for what is no number."""
+        timeout: Any = body.get("timeout")
+        if timeout is None:
+            return _LONGEST_ANSWER_MS
+        if self.documented and (not isinstance(timeout, (int, float)) or isinstance(timeout, bool)):
+            return _LONGEST_ANSWER_MS
+        return min(max(_number(timeout), 1), _LONGEST_ANSWER_MS)
 
     async def thread_events(self, request: Request, body: dict[str, Any]) -> Response:
         thread = self._find("Thread", self.store.threads, request)
@@ -346,11 +431,12 @@ class Api:
         return self._page(request, _newest_first(self.registry.triggers), show_trigger)
 
     async def execute_trigger(self, request: Request, body: dict[str, Any]) -> Response:
-        trigger: Trigger = self._find("Trigger", self.registry.triggers, request)
+        with _reported_as("execution_failed"):
+            trigger: Trigger = self._find("Trigger", self.registry.triggers, request)
         if not trigger.enabled:
             raise Refusal(400, "validation_error", "Trigger is not enabled")
         workflow = self.registry.workflows[trigger.workflow_id]
-        record = self.engine.start(workflow, _inputs(body), trigger.id)
+        record = self._start(request, workflow, body, trigger.id)
         trigger.count += 1
         trigger.last_triggered_at = now()
         return success(
@@ -372,7 +458,7 @@ class Api:
         )
 
     async def get_knowledge_base(self, request: Request, body: dict[str, Any]) -> Response:
-        base = self._find("Knowledge base", self.registry.knowledge_bases, request)
+        base = self._find("Knowledge Base", self.registry.knowledge_bases, request)
         return success(
             {
                 **show_knowledge_base(base),
@@ -383,15 +469,18 @@ class Api:
         )
 
     async def query_knowledge_base(self, request: Request, body: dict[str, Any]) -> Response:
-        base: KnowledgeBase = self._find("Knowledge base", self.registry.knowledge_bases, request)
-        query, top_k = body.get("query"), body.get("top_k")
+        query = body.get("query")
         if not isinstance(query, str) or not query:
             raise Refusal(400, "validation_error", "Query is required")
-        if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
-            top_k = 5
-        top_k = min(top_k, _MOST_RESULTS)
+        base: KnowledgeBase = self._find("Knowledge Base", self.registry.knowledge_bases, request)
+        top_k = self._top_k(body)
+        ranked = rank(query, [chunk.content for chunk in base.chunks])
+        if not self.documented:
+            # An index of meanings has a distance to everything.
+            found = {index for index, _ in ranked}
+            ranked += [(index, 0.0) for index in range(len(base.chunks)) if index not in found]
         results: list[dict[str, Any]] = []
-        for index, score in rank(query, [chunk.content for chunk in base.chunks])[:top_k]:
+        for index, score in ranked[:top_k]:
             chunk = base.chunks[index]
             names = ("chunk_id", "similarity") if self.documented else ("id", "score")
             results.append(
@@ -406,6 +495,23 @@ class Api:
             )
         return success({"results": results, "query": query, "top_k": top_k})
 
+    def _top_k(self, body: dict[str, Any]) -> int:
+        """Read ``top_k`` as each dialect does.
+
+        Raises:
+            DatabaseError: It is no number, or less than 0.
+        """
+        top_k: Any = body.get("top_k")
+        is_count = isinstance(top_k, int) and not isinstance(top_k, bool)
+        if top_k is None or (self.documented and not (is_count and top_k >= 1)):
+            return _RESULTS
+        number = _number(top_k)
+        if math.isnan(number):
+            raise DatabaseError(f'invalid input syntax for type bigint: "{top_k}"', "22P02")
+        if number < 0:
+            raise DatabaseError("LIMIT must not be negative", "2201W")
+        return int(min(number, _MOST_RESULTS))
+
     # Webhooks
 
     async def list_webhooks(self, request: Request, body: dict[str, Any]) -> Response:
@@ -414,7 +520,9 @@ class Api:
             del item["headers"]
             return item
 
-        return self._page(request, _newest_first(self.webhooks), shown)
+        tenant = request.state.tenant
+        own = [webhook for webhook in _newest_first(self.webhooks) if webhook.tenant == tenant]
+        return self._page(request, own, shown)
 
     async def get_webhook(self, request: Request, body: dict[str, Any]) -> Response:
         return success(show_webhook(self._find("Webhook", self.webhooks, request)))
@@ -423,6 +531,7 @@ class Api:
         if not isinstance(body.get("name"), str) or not body["name"]:
             raise Refusal(400, "validation_error", "Webhook name is required")
         _check_webhook({"url": None, "events": None, **body})
+        self._check_length(body)
         webhook = WebhookRecord(
             new_id(),
             body["name"],
@@ -430,6 +539,7 @@ class Api:
             list(body["events"]),
             body.get("headers"),
             "whsec_" + secrets.token_hex(32),
+            tenant=request.state.tenant,
         )
         self.webhooks[webhook.id] = webhook
         data = show_webhook(webhook)
@@ -437,8 +547,9 @@ class Api:
         return success({**data, "secret": webhook.secret}, 201)
 
     async def update_webhook(self, request: Request, body: dict[str, Any]) -> Response:
-        webhook: WebhookRecord = self._find("Webhook", self.webhooks, request)
         _check_webhook(body)
+        webhook: WebhookRecord = self._find("Webhook", self.webhooks, request)
+        self._check_length(body)
         for name in ("name", "url", "events", "headers", "is_active"):
             if name in body:
                 setattr(webhook, name, body[name])
@@ -464,10 +575,21 @@ class Api:
         records = self.deliveries.records.get(webhook.id, [])
         return self._page(request, records[::-1], show_delivery)
 
+    def _check_length(self, body: dict[str, Any]) -> None:
+        """Check that a name fits its column.
+
+        Raises:
+            DatabaseError: It does not.
+        """
+        if not self.documented and len(str(body.get("name", ""))) > _LONGEST_NAME:
+            message = f"value too long for type character varying({_LONGEST_NAME})"
+            raise DatabaseError(message, "22001")
+
     def _find(self, resource: str, things: dict[str, Any], request: Request) -> Any:
         thing_id = request.path_params["id"]
         thing = things.get(thing_id)
-        if thing is None:
+        tenant = request.state.tenant
+        if thing is None or getattr(thing, "tenant", tenant) != tenant:
             raise not_found(resource, thing_id, ids_are_uuids=not self.documented)
         return thing
 
@@ -477,12 +599,13 @@ class Api:
         return page_of(items, page, per_page, total=len(things), documented=self.documented)
 
 
-class _Unreadable(Exception):
-    """A body that the framework refuses."""
-
-    def __init__(self, status: int, error: str, message: str, code: Optional[str]) -> None:
-        super().__init__(message)
-        self.facts = (status, error, message, code)
+@contextmanager
+def _reported_as(code: str) -> Generator[None, None, None]:
+    """Report what the database refuses as an error of the backend's own."""
+    try:
+        yield
+    except DatabaseError as exc:
+        raise Refusal(500, code, exc.message) from None
 
 
 def _stream(frames: AsyncIterator[bytes]) -> StreamingResponse:
@@ -498,10 +621,6 @@ def _newest_first(things: dict[str, Any]) -> list[Any]:
 
 def _cut(things: list[Any], page: int, per_page: int) -> list[Any]:
     return things[(page - 1) * per_page : page * per_page]
-
-
-def _inputs(body: dict[str, Any]) -> dict[str, Any]:
-    return _object(body.get("inputs"))
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -528,6 +647,43 @@ def _check_webhook(body: dict[str, Any]) -> None:
                 f"Invalid event types: {', '.join(unknown)}. Valid types: {', '.join(EVENT_TYPES)}",
             )
     if "url" in body:
-        parts = urlsplit(body["url"] if isinstance(body["url"], str) else "")
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        try:
+            parts = urlsplit(body["url"] if isinstance(body["url"], str) else "")
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:
+            is_address = False
+        if not is_address:
             raise Refusal(400, "validation_error", "Invalid URL format")
+    headers: Any = body.get("headers")
+    if headers is not None and not (
+        isinstance(headers, dict)
+        and all(isinstance(value, str) for value in cast("dict[str, Any]", headers).values())
+    ):
+        raise Refusal(400, "validation_error", "Invalid headers: texts by name")
+
+
+def _refuse(constant: str) -> None:
+    """Refuse ``NaN`` and ``Infinity``, which are no JSON.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(text: str) -> Optional[float]:
+    """Read a number as JavaScript does, and write it as it does: one that is too large is null."""
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _number(value: Any) -> float:
+    """Read a number as JavaScript does; NaN for what is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+def _unreadable(inputs: str) -> str:
+    return f"Unexpected token {inputs[:1]!r} in the inputs of the execution"

@@ -1,8 +1,13 @@
-"""The ASGI app: routes, the start page, unknown routes, and a record of every request."""
+"""The ASGI app: routes, the start page, unknown routes, and a record of every request.
+
+From the outside in: ``RequestLog`` keeps requests, ``FaultyApp`` spoils them, ``_Gateway`` does
+what the backend's web framework does to every request, and Starlette finds the route.
+"""
 
 from __future__ import annotations
 
 from collections import deque
+from email.utils import formatdate
 from html import escape
 from urllib.parse import unquote
 
@@ -12,11 +17,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route as StarletteRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .answers import framework_error
+from .answers import framework_error, json_response
 from .api import Api
+from .clock import timestamp
 from .faults import Faults, FaultyApp
-from .records import RecordedRequest
+from .http import MAX_HEAD_BYTES
+from .records import RecordedRequest, new_id, now
 from .registry import Registry
+from .request_log import RequestLog, target_of
 from .routes import ROUTES, Route
 
 __all__ = ["make_app"]
@@ -24,7 +32,7 @@ __all__ = ["make_app"]
 
 def make_app(api: Api, faults: Faults, requests: deque[RecordedRequest]) -> ASGIApp:
     """Put the app together."""
-    routes = [StarletteRoute("/", _start_page(api.registry))]
+    routes = [StarletteRoute("/", _start_page(api.registry)), StarletteRoute("/health", _health)]
     for route in ROUTES:
         if api.documented or not route.documented_only:
             routes.append(
@@ -35,7 +43,7 @@ def make_app(api: Api, faults: Faults, requests: deque[RecordedRequest]) -> ASGI
     # Starlette answers a known path with another method by a 405; the backend by a 404.
     app = Starlette(routes=routes, exception_handlers={404: _unknown, 405: _unknown})
     app.router.redirect_slashes = False
-    return _Recorder(FaultyApp(_RawPaths(app), faults), requests)
+    return RequestLog(FaultyApp(_Gateway(app), faults), requests)
 
 
 def _endpoint(api: Api, route: Route):  # type: ignore[no-untyped-def]
@@ -46,62 +54,58 @@ def _endpoint(api: Api, route: Route):  # type: ignore[no-untyped-def]
     return endpoint
 
 
+async def _health(request: Request) -> Response:
+    return json_response(200, {"status": "ok", "timestamp": now()})
+
+
 async def _unknown(request: Request, problem: Exception) -> Response:
     return framework_error(
-        404, "Not Found", f"Route {request.method}:{_target(request.scope)} not found"
+        404, "Not Found", f"Route {request.method}:{target_of(request.scope)} not found"
     )
 
 
-def _target(scope: Scope) -> str:
-    """The path and query as they were sent."""
-    query = scope.get("query_string", b"")
-    raw: bytes = scope.get("raw_path") or scope["path"].encode()
-    return (raw + (b"?" + query if query else b"")).decode("latin-1")
-
-
-class _RawPaths:
-    """Routes by the path as it was sent, so that an escaped slash in an id stays in the id."""
+class _Gateway:
+    """What happens to every request before its route is looked for, and to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope.get("raw_path"):
-            scope = {**scope, "path": scope["raw_path"].decode("latin-1")}
-        await self._app(scope, receive, send)
+        headers = [
+            (b"date", formatdate(timestamp(), usegmt=True).encode()),
+            (b"vary", b"Origin"),
+            (b"access-control-allow-origin", b"*"),
+            # Another id than that in the body.
+            (b"x-request-id", new_id().encode()),
+            (b"x-trace-id", new_id().encode()),
+        ]
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], *headers]}
+            await send(message)
+
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        if _head_size(scope) > MAX_HEAD_BYTES:
+            response = Response(status_code=431, headers={"connection": "close"})
+            await response(scope, receive, send)
+        elif scope["method"] == "OPTIONS":
+            allowed = {
+                "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
+                "access-control-allow-headers": "Content-Type, Authorization, X-API-Key",
+            }
+            await Response(status_code=204, headers=allowed)(scope, receive, send_with_headers)
+        else:
+            # By the path as it was sent, so that an escaped slash in an id stays in the id.
+            path = raw_path.decode("latin-1")
+            if path.startswith("/api/") and path.endswith("/"):
+                path = path[:-1]
+            await self._app({**scope, "path": path}, receive, send_with_headers)
 
 
-class _Recorder:
-    """Keeps what was asked, for tests to assert on."""
-
-    def __init__(self, app: ASGIApp, requests: deque[RecordedRequest]) -> None:
-        self._app = app
-        self._requests = requests
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        # Recorded before the answer, which a test may have before this line is done.
-        record = RecordedRequest(
-            scope["method"],
-            scope["path"],
-            scope["query_string"].decode("latin-1"),
-            {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
-            b"",
-        )
-        self._requests.append(record)
-        parts: list[bytes] = []
-
-        async def keep() -> Message:
-            message = await receive()
-            if message["type"] == "http.request":
-                parts.append(message.get("body", b""))
-                if not message.get("more_body"):
-                    record.body = b"".join(parts)
-            return message
-
-        await self._app(scope, keep, send)
+def _head_size(scope: Scope) -> int:
+    target = len(target_of(scope))
+    return target + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
 
 
 def _start_page(registry: Registry):  # type: ignore[no-untyped-def]

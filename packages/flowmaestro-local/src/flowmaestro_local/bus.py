@@ -74,6 +74,10 @@ class Bus:
         self._subscriptions.setdefault(topic, []).append(subscription)
         return subscription
 
+    def has_readers(self, topic: str) -> bool:
+        """True while a stream of a topic is open."""
+        return topic in self._subscriptions
+
     def unsubscribe(self, topic: str, subscription: Subscription) -> None:
         """Give a share up."""
         subscriptions = self._subscriptions[topic]

@@ -6,13 +6,14 @@ import asyncio
 import hashlib
 import hmac
 import http.client
+import itertools
 import json
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any, Callable, Optional, Union
 from urllib.parse import urlsplit
 
+from .clock import monotonic, timestamp
 from .records import DeliveryRecord, WebhookRecord, new_id, now
 
 __all__ = ["Deliveries", "signature_of"]
@@ -42,26 +43,28 @@ class Deliveries:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        # A delivery's id is a number, unlike its event's; none comes again after a restart.
+        self._numbers = itertools.count(int(timestamp() * 1000))
 
-    def tell(self, kind: str, data: dict[str, Any]) -> None:
-        """Deliver an event to every webhook that is on and asks for it."""
+    def tell(self, kind: str, data: dict[str, Any], tenant: str) -> None:
+        """Deliver an event to every webhook of a tenant that is on and asks for it."""
         for webhook in list(self._webhooks.values()):
-            if webhook.is_active and kind in webhook.events:
-                record = DeliveryRecord(new_id(), webhook.id, kind)
+            if webhook.is_active and kind in webhook.events and webhook.tenant == tenant:
+                record = DeliveryRecord(str(next(self._numbers)), webhook.id, kind)
                 self.records.setdefault(webhook.id, []).append(record)
-                body = _body(record.id, kind, data, record.created_at)
+                body = _body(new_id(), kind, data, record.created_at)
                 task = self._loop.create_task(self._deliver(webhook, record, body))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
     async def test(self, webhook: WebhookRecord) -> dict[str, Any]:
         """Deliver a test event once, and say how it went."""
-        delivery_id = f"test_{int(time.time() * 1000)}"
+        delivery_id = f"test_{int(timestamp() * 1000)}"
         data = {"message": "This is a test webhook from FlowMaestro", "webhook_id": webhook.id}
         body = _body(delivery_id, "test", data, now())
-        began = time.monotonic()
+        began = monotonic()
         outcome = await self._send(webhook, delivery_id, None, body)
-        took = {"response_time_ms": round((time.monotonic() - began) * 1000)}
+        took = {"response_time_ms": round((monotonic() - began) * 1000)}
         if isinstance(outcome, str):
             return {
                 "success": False,
@@ -158,5 +161,6 @@ def _post(url: str, body: bytes, headers: dict[str, str]) -> Union[int, str]:
             return connection.getresponse().status
         finally:
             connection.close()
-    except (OSError, http.client.HTTPException, ValueError) as problem:
+    except Exception as problem:
+        # Whatever an address or a header does, the delivery has an end.
         return str(problem) or type(problem).__name__

@@ -164,9 +164,7 @@ class FaultyApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, with its fault if it has one."""
-        fault = None
-        if scope["type"] == "http":
-            fault = self._faults.pick(scope["method"], scope["path"])
+        fault = self._faults.pick(scope["method"], scope["path"])
         if fault is None:
             await self._app(scope, receive, send)
         else:

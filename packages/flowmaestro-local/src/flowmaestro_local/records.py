@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import uuid
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Optional
+from uuid import UUID
 
 __all__ = [
     "ApiKey",
@@ -32,7 +33,8 @@ def now() -> str:
 
 def new_id() -> str:
     """An id as the backend makes them."""
-    return str(uuid.uuid4())
+    # Not by uuid4(), which the user's tests may have patched.
+    return str(UUID(bytes=os.urandom(16), version=4))
 
 
 @dataclass
@@ -49,6 +51,8 @@ class ExecutionRecord:
     completed_at: Optional[str] = None
     created_at: str = field(default_factory=now)
     trigger_id: Optional[str] = None
+    # Whose it is; "" for the keys that were added without a tenant.
+    tenant: str = ""
 
     @property
     def is_over(self) -> bool:
@@ -68,6 +72,7 @@ class ThreadRecord:
     created_at: str = field(default_factory=now)
     updated_at: str = ""
     last_message_at: Optional[str] = None
+    tenant: str = ""
 
     def __post_init__(self) -> None:
         self.updated_at = self.updated_at or self.created_at
@@ -97,6 +102,7 @@ class WebhookRecord:
     is_active: bool = True
     created_at: str = field(default_factory=now)
     updated_at: str = ""
+    tenant: str = ""
 
     def __post_init__(self) -> None:
         self.updated_at = self.updated_at or self.created_at
@@ -127,6 +133,7 @@ class ApiKey:
     per_day: int
     is_expired: bool = False
     is_revoked: bool = False
+    tenant: str = ""
 
 
 @dataclass

@@ -7,14 +7,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Optional, Union
 
+from .handlers import Arguments, Handler, arguments_of
 from .records import new_id, now
 from .search import chunks_of
 
 __all__ = ["Agent", "Chunk", "KnowledgeBase", "Registry", "Trigger", "Workflow"]
-
-Handler = Callable[..., Any]
 
 
 @dataclass
@@ -27,6 +26,7 @@ class Workflow:
     inputs: Optional[dict[str, Any]]
     # None for a workflow that cannot be run, as one without nodes on the backend.
     handler: Optional[Handler]
+    arguments: Arguments
     created_at: str = field(default_factory=now)
 
 
@@ -38,6 +38,7 @@ class Agent:
     name: str
     description: Optional[str]
     handler: Handler
+    arguments: Arguments
     model: str
     provider: str
     system_prompt: Optional[str]
@@ -128,51 +129,30 @@ class Registry:
         things[thing.id] = thing
 
 
-def check_handler(handler: object, what: str, parameters: Sequence[str]) -> Handler:
-    """Check at registration that a handler can be called the way it will be.
+def check_handler(handler: object, what: str, names: Sequence[str]) -> Arguments:
+    """Check at registration that a handler can be called.
 
     Args:
         handler: The user's function.
         what: What it is for: ``"workflow 'wf_123'"``.
-        parameters: What it is called with; it may leave out the last ones.
+        names: The names of what it can be called with, in order.
+
+    Returns:
+        The arguments that it takes.
 
     Raises:
-        TypeError: It cannot.
+        TypeError: It cannot be called with them.
     """
-    usage = ", ".join(parameters)
     if not callable(handler):
         raise TypeError(f"the handler of {what} must be a function, not {handler!r}")
-    name = getattr(handler, "__name__", repr(handler))
-    try:
-        signature = inspect.signature(handler)
-    except (TypeError, ValueError):
-        return handler
-    if arity_of(signature, len(parameters)) is None:
+    arguments = arguments_of(handler, names)
+    if arguments is None:
+        name = getattr(handler, "__name__", repr(handler))
         raise TypeError(
-            f"the handler of {what} is called with ({usage}) or fewer, from the left, "
-            f"but {name}{signature} cannot be"
+            f"the handler of {what} can take {' and '.join(names)}, "
+            f"but {name}{inspect.signature(handler)} requires more"
         )
-    return handler
-
-
-def arity_of(signature: inspect.Signature, most: int) -> Optional[int]:
-    """How many positional arguments a function takes, at most so many; None for none that fit."""
-    for count in range(most, -1, -1):
-        try:
-            signature.bind(*range(count))
-        except TypeError:
-            continue
-        return count
-    return None
-
-
-def call(handler: Handler, *arguments: Any) -> Any:
-    """Call a handler with as many arguments as it takes."""
-    try:
-        signature = inspect.signature(handler)
-    except (TypeError, ValueError):
-        return handler(*arguments)
-    return handler(*arguments[: arity_of(signature, len(arguments))])
+    return arguments
 
 
 def text_of(source: Union[str, "os.PathLike[str]"]) -> str:

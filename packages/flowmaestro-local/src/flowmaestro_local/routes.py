@@ -44,11 +44,11 @@ ROUTES = (
     Route("GET", "/executions/{id}/events", ("executions:read",), Api.execution_events),
     Route("GET", "/agents", ("agents:read",), Api.list_agents),
     Route("GET", "/agents/{id}", ("agents:read",), Api.get_agent),
-    Route("POST", "/agents/{id}/threads", ("agents:read", "agents:execute"), Api.create_thread),
+    Route("POST", "/agents/{id}/threads", ("agents:read", "threads:write"), Api.create_thread),
     Route("GET", "/threads/{id}", ("threads:read",), Api.get_thread),
     Route("DELETE", "/threads/{id}", ("threads:write",), Api.delete_thread),
     Route("GET", "/threads/{id}/messages", ("threads:read",), Api.list_messages),
-    Route("POST", "/threads/{id}/messages", ("threads:write",), Api.send_message),
+    Route("POST", "/threads/{id}/messages", ("threads:write", "agents:execute"), Api.send_message),
     Route("GET", "/threads/{id}/events", ("threads:read",), Api.thread_events, True),
     Route("GET", "/triggers", ("triggers:read",), Api.list_triggers),
     Route(

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Callable, Optional
 
+from .clock import monotonic, timestamp
+from .handlers import ExecutionCancelled, error_message, json_copy
+
 __all__ = ["ExecutionCancelled", "Node", "Run"]
-
-
-class ExecutionCancelled(BaseException):
-    """Raised in a handler, by the methods of ``run``, once its execution is cancelled.
-
-    Not an ``Exception``, so that a handler that catches everything does not catch this.
-    """
 
 
 class Run:
@@ -39,6 +34,8 @@ class Run:
         self._set_status = set_status
         self._cancelled = threading.Event()
         self._nodes = 0
+        # Those whose block runs, the innermost one last.
+        self.open_nodes: list[Node] = []
 
     def cancel(self) -> None:
         """Let the handler know that the execution is cancelled."""
@@ -90,12 +87,19 @@ class Run:
         """Set the execution's status to ``paused``, as when it waits for a person."""
         self.check_cancelled()
         self._set_status("paused")
-        self.emit("execution:paused", status="paused", **({"reason": reason} if reason else {}))
+        facts: dict[str, Any] = {}
+        if reason:
+            facts.update(reason=reason, pause_context={"description": reason})
+        if self.open_nodes:
+            node = self.open_nodes[-1]
+            facts.update(paused_at_node_id=node.id, paused_at_node_name=node.name)
+        self.emit("execution:paused", status="paused", **facts)
 
     def resume(self) -> None:
         """Set the execution's status back to ``running``."""
         self.check_cancelled()
         self._set_status("running")
+        self.emit("execution:resumed", status="running")
 
     def ask(self, prompt: str, *, node_id: str = "input", input_type: str = "text") -> None:
         """Tell that a person's answer is needed: ``user:input:required``."""
@@ -115,9 +119,14 @@ class Run:
 
         Raises:
             ExecutionCancelled: The execution was cancelled.
+            TypeError: JSON cannot carry a field.
+            ValueError: The type is empty or has a line break.
         """
         self.check_cancelled()
-        self._emit(event(type, self.execution_id, fields))
+        if not type or len(type.splitlines()) > 1:
+            raise ValueError(f"an event's type must be one line, not {type!r}")
+        told = event(type, self.execution_id, fields)
+        self._emit(json_copy(told, f"the event {type!r}"))
 
 
 class Node:
@@ -126,10 +135,14 @@ class Node:
     def __init__(self, run: Run, node_id: str, name: str, type: str) -> None:
         self.id = node_id
         self._run = run
-        self._name = name
+        self.name = name
         self._type = type
         self._output: Any = None
         self._began = 0.0
+
+    @property
+    def _identity(self) -> dict[str, str]:
+        return {"node_id": self.id, "node_name": self.name, "node_type": self._type}
 
     def output(self, value: Any) -> None:
         """Say what the node gives, for ``node:completed``."""
@@ -146,8 +159,9 @@ class Node:
         )
 
     def __enter__(self) -> Node:
-        self._began = time.monotonic()
-        self._run.emit("node:started", node_id=self.id, node_name=self._name, node_type=self._type)
+        self._began = monotonic()
+        self._run.emit("node:started", **self._identity)
+        self._run.open_nodes.append(self)
         return self
 
     def __exit__(
@@ -156,13 +170,14 @@ class Node:
         exc: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
+        self._run.open_nodes.remove(self)
         if exc is None:
-            duration = round((time.monotonic() - self._began) * 1000)
+            duration = round((monotonic() - self._began) * 1000)
             self._run.emit(
-                "node:completed", node_id=self.id, output=self._output, duration=duration
+                "node:completed", **self._identity, output=self._output, duration=duration
             )
-        elif isinstance(exc, Exception):
-            self._run.emit("node:failed", node_id=self.id, error=str(exc) or exc_type_name(exc))
+        elif not isinstance(exc, (ExecutionCancelled, GeneratorExit)):
+            self._run.emit("node:failed", **self._identity, error=error_message(exc))
 
     async def __aenter__(self) -> Node:
         return self.__enter__()
@@ -181,11 +196,6 @@ def event(type: str, execution_id: str, fields: Mapping[str, Any]) -> dict[str, 
     return {
         "type": type,
         "execution_id": execution_id,
-        "timestamp": int(time.time() * 1000),
+        "timestamp": int(timestamp() * 1000),
         **fields,
     }
-
-
-def exc_type_name(error: BaseException) -> str:
-    """Name an exception that has no message."""
-    return type(error).__name__

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,12 @@ from typing import Any, Callable, Optional, TypeVar, Union
 
 from .access import ALL_SCOPES, PREFIX, Access
 from .faults import Faults
+from .handlers import Arguments
 from .records import ApiKey, ExecutionRecord, MessageRecord, RecordedRequest
 from .registry import Agent, KnowledgeBase, Registry, Trigger, Workflow, check_handler
-from .running import Parts, Running, listen
+from .request_log import new_request_log
+from .running import Running, listen
+from .site import LocalSite, Parts
 from .store import Store
 
 __all__ = ["LocalServer"]
@@ -21,9 +23,6 @@ __all__ = ["LocalServer"]
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
 DIALECTS = ("wire", "documented")
-
-# Requests that are kept for tests to look at.
-_KEPT_REQUESTS = 100_000
 
 
 class LocalServer:
@@ -41,7 +40,9 @@ class LocalServer:
         per_minute: Requests a minute for keys that were not added with their own limit.
         per_day: Requests a day, likewise.
         max_running: Executions at the same time; others are pending.
-        max_body_bytes: Longer request bodies are refused.
+        handler_timeout: Seconds after which a handler that has not returned fails its
+            execution, or None for no bound. Time in which it is paused does not count.
+        max_body_bytes: Longer request bodies are refused; 1 MiB, as on the public backend.
         webhook_pauses: Seconds before each retry of a delivery. The public backend waits
             for minutes.
         seed: For the faults that happen by chance.
@@ -76,7 +77,8 @@ class LocalServer:
         per_minute: int = 1_000_000,
         per_day: int = 10_000_000,
         max_running: int = 1_000,
-        max_body_bytes: int = 10_000_000,
+        handler_timeout: Optional[float] = 600.0,
+        max_body_bytes: int = 1_048_576,
         webhook_pauses: Sequence[float] = (0.1, 0.2, 0.4, 0.8),
         seed: int = 0,
     ) -> None:
@@ -87,6 +89,7 @@ class LocalServer:
             ("per_minute", per_minute),
             ("per_day", per_day),
             ("max_running", max_running),
+            ("handler_timeout", 1 if handler_timeout is None else handler_timeout),
             ("max_body_bytes", max_body_bytes),
         ):
             if not number > 0:
@@ -96,12 +99,13 @@ class LocalServer:
         self._path = None if path is None else Path(path)
         self._registry = Registry()
         self._access = Access(per_minute, per_day)
-        self._requests: deque[RecordedRequest] = deque(maxlen=_KEPT_REQUESTS)
+        self._requests = new_request_log()
         self._parts = Parts(
             documented=dialect == "documented",
             live_events=live_events,
             keepalive=keepalive,
             max_running=max_running,
+            handler_timeout=handler_timeout,
             max_body_bytes=max_body_bytes,
             webhook_pauses=webhook_pauses,
             registry=self._registry,
@@ -124,10 +128,11 @@ class LocalServer:
     ) -> Callable[[HandlerT], HandlerT]:
         """Make a function a workflow.
 
-        The function is called with ``(inputs, run)``, or fewer from the left, and returns
+        The function takes ``inputs``, and ``run`` where it has a parameter of that name (or
+        one that is annotated with ``Run``, or a second one without a default), and returns
         the outputs. It may be plain (it runs in a thread), a coroutine function, or a
-        generator, whose yields are told as ``node:stream``. If it raises, the execution
-        fails with the exception's text.
+        generator, whose yields are told as ``node:stream``. Whatever it raises,
+        ``SystemExit`` included, the execution fails with the exception's text.
 
         Args:
             workflow_id: The id by which clients run it.
@@ -141,10 +146,10 @@ class LocalServer:
         """
 
         def register(handler: HandlerT) -> HandlerT:
-            check_handler(handler, f"workflow {workflow_id!r}", ("inputs", "run"))
+            arguments = check_handler(handler, f"workflow {workflow_id!r}", ("inputs", "run"))
             shown = None if inputs is None else {key: dict(one) for key, one in inputs.items()}
             title = name or _title(handler)
-            workflow = Workflow(workflow_id, title, description, shown, handler)
+            workflow = Workflow(workflow_id, title, description, shown, handler, arguments)
             self._registry.add("workflow", self._registry.workflows, workflow)
             return handler
 
@@ -156,7 +161,7 @@ class LocalServer:
         Raises:
             ValueError: The id is empty or taken.
         """
-        workflow = Workflow(workflow_id, name, None, None, None)
+        workflow = Workflow(workflow_id, name, None, None, None, Arguments((), {}))
         self._registry.add("workflow", self._registry.workflows, workflow)
 
     def agent(
@@ -174,10 +179,10 @@ class LocalServer:
     ) -> Callable[[HandlerT], HandlerT]:
         """Make a function an agent.
 
-        The function is called with ``(message, history)``, or fewer from the left;
-        ``history`` is a list of ``{"role", "content"}``. It returns the answer, or yields
-        its tokens, and may be a coroutine function or an asynchronous generator. If it
-        raises, the answer fails with the exception's text.
+        The function takes ``message``, and ``history`` (a list of ``{"role", "content"}``)
+        where it has a parameter of that name, or a second one without a default. It returns
+        the answer, or yields its tokens, and may be a coroutine function or an asynchronous
+        generator. Whatever it raises, the answer fails with the exception's text.
 
         Args:
             agent_id: The id by which clients talk to it.
@@ -196,12 +201,13 @@ class LocalServer:
         """
 
         def register(handler: HandlerT) -> HandlerT:
-            check_handler(handler, f"agent {agent_id!r}", ("message", "history"))
+            arguments = check_handler(handler, f"agent {agent_id!r}", ("message", "history"))
             agent = Agent(
                 agent_id,
                 name or _title(handler),
                 description,
                 handler,
+                arguments,
                 model,
                 provider,
                 system_prompt,
@@ -276,6 +282,7 @@ class LocalServer:
         per_day: Optional[int] = None,
         expired: bool = False,
         revoked: bool = False,
+        tenant: str = "",
     ) -> None:
         """Make a key known. From then on only known keys are good.
 
@@ -286,6 +293,8 @@ class LocalServer:
             per_day: Its own limit.
             expired: Refuse it as expired.
             revoked: Refuse it as revoked.
+            tenant: Whose key it is. Executions, threads and webhooks belong to the tenant
+                whose key made them, and are hidden from the keys of others.
 
         Raises:
             ValueError: The key has another form, or there is no such scope.
@@ -307,6 +316,7 @@ class LocalServer:
             per_day or access.per_day,
             expired,
             revoked,
+            tenant,
         )
 
     # What happened
@@ -352,7 +362,7 @@ class LocalServer:
         sock = listen(host, port)
         if self._parts.store.is_closed:
             self._parts.store = Store(self._path)
-        self._running = Running(self._parts, sock)
+        self._running = Running(lambda stopping: LocalSite(self._parts, stopping), sock)
         return self._running
 
     @property

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from typing import Any, Union
 
-from .records import DeliveryRecord, ExecutionRecord, MessageRecord, WebhookRecord
+from .records import (
+    DeliveryRecord,
+    ExecutionRecord,
+    MessageRecord,
+    ThreadRecord,
+    WebhookRecord,
+)
 from .registry import Agent, KnowledgeBase, Trigger, Workflow
 
 __all__ = [
@@ -14,6 +19,7 @@ __all__ = [
     "show_execution",
     "show_knowledge_base",
     "show_message",
+    "show_thread",
     "show_trigger",
     "show_webhook",
     "show_workflow",
@@ -34,9 +40,7 @@ def show_workflow(workflow: Workflow) -> dict[str, Any]:
 
 def show_execution(record: ExecutionRecord) -> dict[str, Any]:
     """Show an execution."""
-    data = asdict(record)
-    del data["trigger_id"]
-    return data
+    return _without(record, "trigger_id", "tenant")
 
 
 def show_agent(agent: Agent) -> dict[str, Any]:
@@ -93,13 +97,23 @@ def show_knowledge_base(base: KnowledgeBase) -> dict[str, Any]:
 
 def show_webhook(webhook: WebhookRecord) -> dict[str, Any]:
     """Show a webhook, without its secret."""
-    data = asdict(webhook)
-    del data["secret"]
-    return data
+    return _without(webhook, "secret", "tenant")
 
 
 def show_delivery(delivery: DeliveryRecord) -> dict[str, Any]:
     """Show a delivery."""
-    data = asdict(delivery)
-    del data["webhook_id"]
+    return _without(delivery, "webhook_id")
+
+
+def show_thread(thread: ThreadRecord) -> dict[str, Any]:
+    """Show a thread."""
+    return _without(thread, "tenant")
+
+
+def _without(
+    record: Union[ExecutionRecord, ThreadRecord, WebhookRecord, DeliveryRecord], *names: str
+) -> dict[str, Any]:
+    data = dict(vars(record))
+    for name in names:
+        del data[name]
     return data

@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from typing import Any, Callable, Optional
 
 from .bus import Bus, Subscription, Told
@@ -61,7 +62,9 @@ async def execution_frames(
             missed = bus.since(execution.id, int(last_event_id))
         else:
             missed = []
-        if execution.is_over and not missed:
+        # Asked once: what ends it later comes through the subscription.
+        was_over = execution.is_over
+        if was_over and not missed:
             yield _ended(execution, documented)
             if not documented:
                 await asyncio.sleep(_LINGER)
@@ -69,22 +72,21 @@ async def execution_frames(
         connected = {"execution_id": execution.id, "status": execution.status}
         yield frame("connected", {"type": "connected", **connected} if documented else connected)
         for told in missed:
-            yield frame(told.event["type"], told.event, told.number)
-        if execution.is_over:
+            if _is_shown(told, documented):
+                yield _frame_of(told, documented)
+        if was_over:
             return
-        async for told in _live(subscription, keepalive, stopping):
-            if told is None:
-                yield b": keepalive\n\n"
-            elif not live:
-                continue
-            elif documented:
-                yield frame(told.event["type"], told.event, told.number)
-            else:
-                yield frame(told.event["type"], _as_backend(told.event))
-            if told is not None and live and told.event["type"] in _TERMINAL_EVENTS:
-                if not documented:
-                    await asyncio.sleep(_LINGER)
-                return
+        async with _live(subscription, keepalive, stopping) as events:
+            async for news in events:
+                if news is None:
+                    yield b": keepalive\n\n"
+                    continue
+                if live and _is_shown(news, documented):
+                    yield _frame_of(news, documented)
+                if live and news.event["type"] in _TERMINAL_EVENTS:
+                    if not documented:
+                        await asyncio.sleep(_LINGER)
+                    return
     finally:
         bus.unsubscribe(execution.id, subscription)
 
@@ -96,11 +98,12 @@ async def thread_frames(
     subscription = bus.subscribe(thread_id)
     try:
         yield frame("connected", {"type": "connected", "thread_id": thread_id})
-        async for told in _live(subscription, keepalive, stopping):
-            if told is None:
-                yield b": keepalive\n\n"
-            else:
-                yield frame(told.event["type"], told.event, told.number)
+        async with _live(subscription, keepalive, stopping) as events:
+            async for told in events:
+                if told is None:
+                    yield b": keepalive\n\n"
+                else:
+                    yield frame(told.event["type"], told.event, told.number)
     finally:
         bus.unsubscribe(thread_id, subscription)
 
@@ -120,18 +123,31 @@ async def answer_frames(
     subscription = Subscription()
     numbers = itertools.count(1)
     await begin(lambda event: subscription.put(Told(next(numbers), event)))
-    async for told in _live(subscription, keepalive, stopping):
-        if told is None:
-            yield b": keepalive\n\n"
-            continue
-        yield frame(told.event["type"], told.event, told.number)
-        if told.event["type"] in ("message:completed", "message:failed"):
-            return
+    async with _live(subscription, keepalive, stopping) as events:
+        async for told in events:
+            if told is None:
+                yield b": keepalive\n\n"
+                continue
+            yield frame(told.event["type"], told.event, told.number)
+            if told.event["type"] in ("message:completed", "message:failed"):
+                return
 
 
+@asynccontextmanager
 async def _live(
     subscription: Subscription, keepalive: float, stopping: asyncio.Event
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[AsyncIterator[Optional[Told]], None]:
+    """Follow a topic for a block, at whose end nothing goes on."""
+    events = _events(subscription, keepalive, stopping)
+    try:
+        yield events
+    finally:
+        await events.aclose()
+
+
+async def _events(
+    subscription: Subscription, keepalive: float, stopping: asyncio.Event
+) -> AsyncGenerator[Optional[Told], None]:
     """Give events as they come, None where a keepalive is due; end when the server stops."""
     stop = asyncio.ensure_future(stopping.wait())
     try:
@@ -168,6 +184,32 @@ def _ended(execution: ExecutionRecord, documented: bool) -> bytes:
     if execution.completed_at is not None:
         data["completed_at"] = execution.completed_at
     return frame(name, {"type": name, **data} if documented else data)
+
+
+# What the backend sends, and its documentation does not have.
+_UNDOCUMENTED_EVENTS = ("execution:resumed",)
+_UNDOCUMENTED_KEYS = {
+    "node:completed": {"node_name", "node_type"},
+    "node:failed": {"node_name", "node_type"},
+    "execution:paused": {"paused_at_node_id", "paused_at_node_name", "pause_context"},
+}
+
+
+def _is_shown(told: Told, documented: bool) -> bool:
+    return not documented or told.event["type"] not in _UNDOCUMENTED_EVENTS
+
+
+def _frame_of(told: Told, documented: bool) -> bytes:
+    name = told.event["type"]
+    if documented:
+        return frame(name, _as_documented(told.event), told.number)
+    return frame(name, _as_backend(told.event))
+
+
+def _as_documented(event: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the keys that the documentation does not have."""
+    extra = _UNDOCUMENTED_KEYS.get(event["type"], ())
+    return {key: value for key, value in event.items() if key not in extra}
 
 
 # The documented words that the backend says otherwise, beyond camelCase.
