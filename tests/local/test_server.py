@@ -124,7 +124,7 @@ def test_agents_are_functions_of_any_kind(server, client):
     ("handler", "says"),
     [
         (lambda inputs, run: 1 / 0, "division by zero"),
-        (lambda inputs: {"x": object()}, "JSON cannot carry"),
+        (lambda inputs: {"x": object()}, "cannot be written as JSON"),
         (lambda inputs, run: run.progress(101), "0 to 100"),
     ],
 )
@@ -200,11 +200,12 @@ def test_live_events_in_the_backends_words_become_the_documented_ones():
 
 
 def test_cancelling_reaches_the_handler_that_runs(server, client):
-    ended = []
+    began, ended = [], []
 
     @server.workflow("thread")
     def in_thread(inputs, run):
         try:
+            began.append("thread")
             run.sleep(600)
         except ExecutionCancelled:
             ended.append("thread")
@@ -213,6 +214,7 @@ def test_cancelling_reaches_the_handler_that_runs(server, client):
     @server.workflow("task")
     async def in_task(inputs, run):
         try:
+            began.append("task")
             await asyncio.sleep(600)
         except asyncio.CancelledError:
             ended.append("task")
@@ -220,7 +222,7 @@ def test_cancelling_reaches_the_handler_that_runs(server, client):
 
     for kind in ("thread", "task"):
         execution_id = client.workflows.execute(kind)["data"]["execution_id"]
-        until(lambda: server.executions[-1].status == "running")
+        until(lambda kind=kind: kind in began)
         client.executions.cancel(execution_id)
         until(lambda kind=kind: kind in ended)
         assert client.executions.get(execution_id)["data"]["status"] == "cancelled"
@@ -251,10 +253,10 @@ def test_an_execution_that_is_cancelled_before_its_turn_never_runs():
 
 def test_a_handler_that_cannot_be_called_is_refused_at_registration():
     server = LocalServer()
-    with pytest.raises(TypeError, match=r"workflow 'wf' is called with \(inputs, run\)"):
-        server.workflow("wf")(lambda *, inputs: None)
-    with pytest.raises(TypeError, match=r"agent 'a' is called with \(message, history\)"):
-        server.agent("a")(lambda a, b, c: None)
+    with pytest.raises(TypeError, match="workflow 'wf' can take inputs and run, but <lambda>"):
+        server.workflow("wf")(lambda inputs, run, more: None)
+    with pytest.raises(TypeError, match=r"agent 'a' can take message and history, but .*requires"):
+        server.agent("a")(lambda a, b, *, c: None)
     with pytest.raises(TypeError, match="must be a function"):
         server.workflow("wf")("nope")
 
@@ -268,8 +270,10 @@ def test_what_is_registered_twice_or_makes_no_sense_is_refused():
         server.agent("")(lambda: "")
     with pytest.raises(ValueError, match="no workflow 'other'"):
         server.trigger("t", "other")
-    with pytest.raises(ValueError, match="chunk_overlap"):
-        server.knowledge_base("k", chunk_size=10, chunk_overlap=10)
+    for overlap in (10, 11, -1):
+        with pytest.raises(ValueError, match="chunk_overlap"):
+            server.knowledge_base("k", chunk_size=10, chunk_overlap=overlap)
+    assert server.knowledge_base("k", chunk_size=10, chunk_overlap=0).chunk_overlap == 0
     with pytest.raises(ValueError, match="begins with fm_live_"):
         server.add_key("sk_1")
     with pytest.raises(ValueError, match="no scope workflows:all"):
@@ -314,21 +318,53 @@ def test_limits_are_kept_by_minute_and_by_day(still_limits):
             assert client.rate_limit.remaining == 0
             with pytest.raises(flowmaestro.RateLimitError) as caught:
                 client.workflows.list()
-            assert caught.value.details["window"] == "minute"
-            assert 0 < caught.value.retry_after <= 61
+            # The clock stands in the middle of a minute.
+            details = {"limit": 3, "window": "minute", "retry_after": 31}
+            assert caught.value.details == details
+            assert caught.value.retry_after == 31
+            assert caught.value.api_message == "Rate limit exceeded. Please retry after 31 seconds."
         with FlowMaestroClient("fm_live_daily", url) as client:
             for _ in range(2):
                 client.workflows.list()
             with pytest.raises(flowmaestro.RateLimitError) as caught:
                 client.workflows.list()
-            assert caught.value.details["window"] == "day"
+            # It is 8:00:30 of a day.
+            details = {"limit": 2, "window": "day", "retry_after": 16 * 3600 - 30 + 1}
+            assert caught.value.details == details
+
+
+def test_a_new_minute_and_a_new_day_begin_at_zero(monkeypatch):
+    clock = [1_800_000_030.0]
+    monkeypatch.setattr("flowmaestro_local.access.timestamp", lambda: clock[0])
+    server = LocalServer(per_minute=2, per_day=3)
+
+    def ask(seconds: float) -> tuple[int, str, str, int]:
+        clock[0] += seconds
+        response = httpx.get(
+            f"{server.url}/api/v1/workflows", headers={"x-api-key": KEY}, timeout=60
+        )
+        limits = response.headers
+        reset = int(limits["x-ratelimit-reset"]) - 1_800_000_000
+        remaining, of_day = limits["x-ratelimit-remaining"], limits["x-ratelimit-remaining-day"]
+        assert (limits["x-ratelimit-limit"], limits["x-ratelimit-limit-day"]) == ("2", "3")
+        return response.status_code, remaining, of_day, reset
+
+    with server.start():
+        assert ask(0) == (200, "1", "2", 60)
+        assert ask(0) == (200, "0", "1", 60)
+        # A request that is refused does not count.
+        assert ask(0) == (429, "0", "1", 60)
+        assert ask(30) == (200, "1", "0", 120)
+        assert ask(0) == (429, "1", "0", 120)
+        assert ask(86_400) == (200, "1", "2", 86_520)
 
 
 def test_a_body_that_is_too_large_or_no_json_is_refused(server):
-    small = LocalServer(max_body_bytes=100)
+    small = LocalServer(dialect="documented", max_body_bytes=100)
     small.workflow("wf")(lambda: None)
     with small.start() as url:
-        target, headers = f"{url}/api/v1/workflows/wf/execute", {"X-API-Key": KEY}
+        target = f"{url}/api/v1/workflows/wf/execute"
+        headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
 
         def post(content):
             return httpx.post(target, content=content, headers=headers, timeout=60)
@@ -487,7 +523,7 @@ def test_it_serves_programs_in_any_language(tmp_path: Path):
         process.stdout.close()
     for app, says in (
         ("my_module", "must be module:name"),
-        ("my_module:other", "is no LocalServer but int"),
+        ("my_module:other", "must be a LocalServer, not int"),
         ("my_module:nope", "nope"),
         ("no_module:server", "no_module"),
     ):

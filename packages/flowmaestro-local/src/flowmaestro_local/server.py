@@ -11,8 +11,10 @@ from typing import Any, Callable, Optional, TypeVar, Union
 from .access import ALL_SCOPES, PREFIX, Access
 from .faults import Faults
 from .handlers import Arguments
+from .recording import Recorder
 from .records import ApiKey, ExecutionRecord, MessageRecord, RecordedRequest
 from .registry import Agent, KnowledgeBase, Registry, Trigger, Workflow, check_handler
+from .replaying import Replay
 from .request_log import new_request_log
 from .running import Running, listen
 from .site import LocalSite, Parts
@@ -364,6 +366,45 @@ class LocalServer:
             self._parts.store = Store(self._path)
         self._running = Running(lambda stopping: LocalSite(self._parts, stopping), sock)
         return self._running
+
+    # Recordings of a real API
+
+    @staticmethod
+    def record(cassette: Union[str, os.PathLike[str]], *, to: str) -> Recorder:
+        """Stand between a program and an API, and write what passes to a cassette.
+
+        API keys and secrets are masked in it. Webhooks are left alone: their deliveries go
+        from the API to their receivers.
+
+        Args:
+            cassette: The file to write; one that is there is replaced.
+            to: The API's address, as in ``"https://api.flowmaestro.ai"``.
+
+        Returns:
+            What records once it is started: ``start()`` gives the URL for the program.
+
+        Raises:
+            ValueError: ``to`` is not an address.
+        """
+        return Recorder(Path(cassette), to)
+
+    @staticmethod
+    def replay(cassette: Union[str, os.PathLike[str]]) -> Replay:
+        """Answer as a cassette has it, without the API that it was recorded from.
+
+        A request gets the response that the same request got; see ``Replay``.
+
+        Args:
+            cassette: The file that ``record`` wrote.
+
+        Returns:
+            A server: ``start()`` gives its URL, ``unused`` what was not asked for.
+
+        Raises:
+            OSError: The file cannot be read.
+            ValueError: It is not a cassette.
+        """
+        return Replay(Path(cassette))
 
     @property
     def url(self) -> str:
