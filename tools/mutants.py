@@ -65,11 +65,13 @@ LENGTHY = ["-m", "(slow or long) and not install and not soak"]
 PYTEST += ["--timeout", "80"]
 PARALLEL = ["-n", "2", "--maxschedchunk", "1"]
 # Notes for each line which tests run it.
-MEASURE = ["--cov", "--cov-context=test", "--cov-report="]
+MEASURE = ["--cov-context=test", "--cov-report="]
 # So many tests are run sooner than the processes of a parallel run have started.
 FEW = 50
 # Exit codes of pytest that say nothing of the code, where single tests are asked for.
 PASSED, NOT_FOUND, NONE_RUN = 0, 4, 5
+# Seconds that the tests of one line may take; the slow ones among them take half a minute.
+LONGEST_FEW = 150.0
 # How often as long as the unchanged code the tests of a change may take before it is a hang.
 PATIENCE = 3
 
@@ -263,7 +265,7 @@ class Copy:
                 chosen = self._folder / "chosen.txt"
                 chosen.write_text("\n".join(tests), encoding="utf-8")
                 parallel = PARALLEL if len(tests) > FEW else []
-                code = self._run_tests([*QUICK, *parallel, f"@{chosen}"], seconds)
+                code = self._run_tests([*QUICK, *parallel, f"@{chosen}"], min(seconds, LONGEST_FEW))
             if code in (PASSED, NOT_FOUND, NONE_RUN):
                 code = self._run_all_tests(seconds, *QUICK)
             if code == PASSED:
@@ -272,9 +274,10 @@ class Copy:
         finally:
             self._write(before)
 
-    def measure(self) -> Optional[dict[str, dict[int, list[str]]]]:
-        """Give the tests that run each line of each file, or None if the tests fail."""
-        if self._run_all_tests(None, *QUICK, *MEASURE) != PASSED:
+    def measure(self, packages: Sequence[str]) -> Optional[dict[str, dict[int, list[str]]]]:
+        """Give the tests that run each line of some packages, or None if the tests fail."""
+        measured = [f"--cov={Path(package).name.replace('-', '_')}" for package in packages]
+        if self._run_all_tests(None, *QUICK, *MEASURE, *measured) != PASSED:
             return None
         data = coverage.CoverageData(str(self._folder / ".coverage"))
         data.read()
@@ -367,7 +370,7 @@ def main(arguments: argparse.Namespace) -> int:
         for number in range(arguments.workers):
             copies.put(first := Copy(Path(scratch, str(number)), tests))
         began = time.monotonic()
-        run_by = first.measure()
+        run_by = first.measure(paths)
         if run_by is None:
             print(first.log, "the tests fail as they are", sep="\n")
             return 2
