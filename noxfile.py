@@ -130,10 +130,8 @@ def tests(session: nox.Session) -> None:
         # asyncio or the standard library, if at all.
         same = ("batch", "docs", "local", "repo", "core/_sync")
         chosen += [f"--ignore=tests/{name}" for name in same]
-    # More workers than processors: most tests wait more than they compute, and the slow ones
-    # most of all.
-    workers = "6" if session.python in (NEWEST, OLDEST) else "3"
-    chosen += ["-m", marks, "-n", workers, "--maxschedchunk", "1"]
+    # More workers than processors: most tests wait more than they compute.
+    chosen += ["-m", marks, "-n", "6", "--maxschedchunk", "1"]
     arguments = session.posargs or [*chosen, *cover]
     session.run("pytest", *arguments, env=environment)
 

@@ -179,7 +179,7 @@ def test_each_hour_one_request_finds_out_whether_a_day_is_still_used_up():
 
 
 @pytest.mark.clock
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_batch_uses_95_percent_of_a_real_limit_with_under_1_percent_refused(
     tmp_path, monkeypatch
