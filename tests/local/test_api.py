@@ -313,8 +313,17 @@ def test_agents_and_threads(client):
     assert used["last_message_at"] == used["updated_at"] == messages[3]["created_at"]
     failed = client.send("POST", f"{path}/messages", {"content": "fail"})
     assert (failed.status_code, failed.json()["error"]["message"]) == (500, "no")
+    other = client.data("POST", "/agents/agent/threads")["id"]
+    assert client.server.threads == [created["id"], other]
+    assert [one.content for one in client.server.messages(created["id"])][0::2] == [
+        "one",
+        "two",
+        "fail",
+    ]
+    assert client.server.messages(other) == client.server.messages("nobody's") == []
     assert client.data("DELETE", path) == {"id": created["id"], "deleted": True}
     assert client.send("GET", path).status_code == 404
+    assert client.server.threads == [other]
 
 
 def test_triggers(client):

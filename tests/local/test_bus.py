@@ -90,3 +90,44 @@ def test_a_stream_that_is_left_leaves_nothing_behind():
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())
+
+
+def test_the_quietest_topics_are_forgotten_first(monkeypatch):
+    monkeypatch.setattr(module, "_KEPT_OF_ALL", 4)
+    bus = Bus()
+    for topic in ("a", "b", "a", "c", "c"):
+        bus.publish(topic, {"type": "custom"})
+    kept = {topic: len(bus.since(topic, 0)) for topic in ("a", "b", "c")}
+    # Nobody has spoken in "b" for longest.
+    assert kept == {"a": 2, "b": 0, "c": 2}
+
+
+def test_the_wires_stream_stays_open_for_a_moment_after_its_end(monkeypatch):
+    monkeypatch.setattr("flowmaestro_local.streams._LINGER", 60.0)
+
+    async def main():
+        for was_over in (True, False):
+            execution = ExecutionRecord("e", "wf", {}, status="failed" if was_over else "running")
+            bus = Bus()
+            frames = execution_frames(
+                bus,
+                execution,
+                documented=False,
+                live=True,
+                last_event_id=None,
+                keepalive=30.0,
+                stopping=asyncio.Event(),
+            )
+            frame = await frames.__anext__()
+            if not was_over:
+                bus.publish("e", {"type": "execution:failed"})
+                frame = await frames.__anext__()
+            assert b"execution:failed" in frame
+            ending = asyncio.ensure_future(frames.__anext__())
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert not ending.done()
+            ending.cancel()
+            await asyncio.wait({ending})
+
+    asyncio.run(main())
