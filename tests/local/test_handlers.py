@@ -244,6 +244,21 @@ def test_a_cancellation_that_nobody_asked_for_ends_the_execution(server, client)
     assert run(client)["status"] == "cancelled"
 
 
+def test_what_a_handler_tells_after_its_end_is_not_heard(server, client):
+    runs = []
+
+    @server.workflow("wf")
+    def handler(inputs, run):
+        runs.append(run)
+        return {"a": 1}
+
+    assert run(client)["outputs"] == {"a": 1}
+    # As a thread of the handler's might, which is not told to stop either.
+    runs[0].emit("custom")
+    assert not runs[0].is_cancelled
+    assert server.executions[0].status == "completed"
+
+
 def test_no_thread_to_be_had_fails_the_execution(server, client, monkeypatch):
     class NoThread(threading.Thread):
         def start(self) -> None:

@@ -213,9 +213,10 @@ class Engine:
         )
         try:
             return cast("dict[str, Any]", await self._in_time(handled, stopwatch))
-        finally:
+        except HandlerFailed:
             # One that did not return in time is told at its next use of ``run``.
             run.cancel()
+            raise
 
     async def _in_time(self, handled: Coroutine[Any, Any, Any], stopwatch: _Stopwatch) -> Any:
         """Wait for a handler, for as long as it may run.
