@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 
 import httpx
 import pytest
 
-from flowmaestro import AsyncFlowMaestroClient
 from flowmaestro_core import errors
-from tests.conftest import KEY
-from tests.core._async.test_waiting import NO_ROUTE, TAKEN, Clock, clock, execution, messages
-from tests.core.mock import Script, data, error, events
+from tests.core._async.test_waiting import (
+    NO_ROUTE,
+    TAKEN,
+    Clock,
+    clock,
+    execution,
+    messages,
+    scripted,
+)
+from tests.core.mock import data, error, events
 
 pytestmark = [
     pytest.mark.anyio,  # async only
@@ -22,18 +27,7 @@ pytestmark = [
 
 __all__ = ["Clock", "clock"]
 
-URL = "http://127.0.0.1:1"
 EVENTS = ["execution.completed"]
-
-
-@contextlib.asynccontextmanager
-async def scripted(*steps, **options):
-    script = Script(*steps)
-    async with httpx.AsyncClient(transport=script) as http_client:
-        async with AsyncFlowMaestroClient(
-            KEY, URL, http_client=http_client, max_retries=0, **options
-        ) as client:
-            yield client
 
 
 async def all_of(stream):

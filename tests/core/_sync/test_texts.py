@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 
 import httpx
 import pytest
 
-from flowmaestro import FlowMaestroClient
 from flowmaestro_core import errors
-from tests.conftest import KEY
-from tests.core._sync.test_waiting import NO_ROUTE, TAKEN, Clock, clock, execution, messages
-from tests.core.mock import Script, data, error, events
+from tests.core._sync.test_waiting import (
+    NO_ROUTE,
+    TAKEN,
+    Clock,
+    clock,
+    execution,
+    messages,
+    scripted,
+)
+from tests.core.mock import data, error, events
 
 pytestmark = [
     pytest.mark.once,
@@ -22,18 +27,7 @@ pytestmark = [
 
 __all__ = ["Clock", "clock"]
 
-URL = "http://127.0.0.1:1"
 EVENTS = ["execution.completed"]
-
-
-@contextlib.contextmanager
-def scripted(*steps, **options):
-    script = Script(*steps)
-    with httpx.Client(transport=script) as http_client:
-        with FlowMaestroClient(
-            KEY, URL, http_client=http_client, max_retries=0, **options
-        ) as client:
-            yield client
 
 
 def all_of(stream):

@@ -24,7 +24,7 @@ from .faults import Faults, FaultyApp
 from .http import MAX_HEAD_BYTES
 from .records import RecordedRequest, new_id, now
 from .registry import Registry
-from .request_log import RequestLog, target_of
+from .request_log import RequestLog, path_of, target_of
 from .routes import ROUTES, Route
 
 __all__ = ["make_app"]
@@ -85,7 +85,6 @@ class _Gateway:
                 message = {**message, "headers": [*message["headers"], *headers]}
             await send(message)
 
-        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         if _head_size(scope) > MAX_HEAD_BYTES:
             response = Response(status_code=431, headers={"connection": "close"})
             await response(scope, receive, send)
@@ -96,8 +95,7 @@ class _Gateway:
             }
             await Response(status_code=204, headers=allowed)(scope, receive, send_with_headers)
         else:
-            # By the path as it was sent, so that an escaped slash in an id stays in the id.
-            path = raw_path.decode("latin-1")
+            path = path_of(scope)
             if path.startswith("/api/") and path.endswith("/"):
                 path = path[:-1]
             await self._app({**scope, "path": path}, receive, send_with_headers)

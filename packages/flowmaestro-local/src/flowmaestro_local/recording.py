@@ -29,7 +29,7 @@ from .cassette import (
 from .clock import monotonic
 from .faults import TRANSPORT
 from .http import disconnected, read_body
-from .request_log import target_of
+from .request_log import path_of, target_of
 from .running import Running, listen
 
 __all__ = ["Recorder"]
@@ -258,7 +258,7 @@ class _Proxy:
         exchange = Exchange(
             number=number,
             method=scope["method"],
-            path=masked((scope.get("raw_path") or scope["path"].encode()).decode("latin-1")),
+            path=masked(path_of(scope)),
             query=masked_query(scope["query_string"].decode("latin-1")),
             body=body_of(body),
             status=head.status,

@@ -14,7 +14,7 @@ from .cassette import Exchange, Matcher, read
 from .faults import TRANSPORT
 from .http import disconnected, read_body
 from .records import RecordedRequest
-from .request_log import RequestLog, new_request_log
+from .request_log import RequestLog, new_request_log, path_of
 from .running import Running, listen
 
 __all__ = ["Replay"]
@@ -86,8 +86,7 @@ class _Player:
         body = await read_body(receive)
         if body is None:
             return
-        path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
-        request = (scope["method"], path, scope["query_string"].decode("latin-1"), body)
+        request = (scope["method"], path_of(scope), scope["query_string"].decode("latin-1"), body)
         exchange = self._matcher.match(*request)
         if exchange is None:
             error = {"code": "not_recorded", "message": self._matcher.explain(*request)}

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .records import RecordedRequest
 
-__all__ = ["RequestLog", "new_request_log", "target_of"]
+__all__ = ["RequestLog", "new_request_log", "path_of", "target_of"]
 
 # Requests that are kept for tests to look at.
 _KEPT_REQUESTS = 100_000
@@ -19,11 +19,16 @@ def new_request_log() -> deque[RecordedRequest]:
     return deque(maxlen=_KEPT_REQUESTS)
 
 
+def path_of(scope: Scope) -> str:
+    """Give the path of a request as it was sent: an escaped slash in an id stays escaped."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    return raw.decode("latin-1")
+
+
 def target_of(scope: Scope) -> str:
     """Give the path and query of a request as they were sent."""
-    query = scope.get("query_string", b"")
-    raw: bytes = scope.get("raw_path") or scope["path"].encode()
-    return (raw + (b"?" + query if query else b"")).decode("latin-1")
+    query: str = scope.get("query_string", b"").decode("latin-1")
+    return path_of(scope) + (f"?{query}" if query else "")
 
 
 class RequestLog:
