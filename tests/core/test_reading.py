@@ -395,8 +395,10 @@ def test_a_deadline_that_passes_after_a_body_was_left_ends_no_reading(late, monk
     monkeypatch.setattr(reading.threading, "Timer", Timer)
     monkeypatch.setattr(reading, "interrupt", interrupted.append)
     body = reading.read_until(late.response, compat.chunks_of(late.response), 60.0)
+    first = next(body)
+    # Not before, or both bytes may come in one piece.
     late.send()
-    assert next(body) + next(body) == b"xx"
+    assert first + next(body) == b"xx"
     body.close()
     # The connection may be another request's by then.
     assert len(ends) == 1
