@@ -101,6 +101,24 @@ def test_where_a_check_was_slow_events_may_be_as_slow(took, moment):
     assert liveness.pause(7.0) == pytest.approx(moment)
 
 
+def test_new_connections_for_the_last_events_have_their_own_time():
+    liveness = clockwork()
+    liveness.ending(5.0, took=5.0)
+    liveness.catching_up(5.0 + LAST_SECONDS)
+    assert liveness.last_moment == 5.0 + 2 * LAST_SECONDS
+    # One that is silent leaves as much to the next.
+    liveness.ending(8.0)
+    assert liveness.pause(8.0) == pytest.approx(LAST_SECONDS / 2)
+
+
+def test_a_quick_poll_leaves_time_for_many_new_connections():
+    liveness = clockwork()
+    liveness.ending(5.0)
+    liveness.catching_up(5.5)
+    liveness.ending(5.5)
+    assert liveness.pause(5.5) == pytest.approx(GRACE)
+
+
 def test_a_connection_is_stale_when_its_keepalives_stay_away():
     liveness = clockwork(checks=False)
     assert not liveness.is_stale(1000.0), "a stream that showed no keepalive proves nothing"

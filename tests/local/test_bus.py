@@ -67,6 +67,36 @@ def test_an_end_that_comes_while_a_stream_is_opened_is_told():
     asyncio.run(main())
 
 
+def test_an_event_that_comes_while_a_keepalive_is_sent_is_not_lost():
+    async def main():
+        bus = Bus()
+        options = {"keepalive": 0.01, "stopping": asyncio.Event()}
+        for topic, frames in (
+            ("t", thread_frames(bus, "t", **options)),
+            (
+                "e",
+                execution_frames(
+                    bus,
+                    ExecutionRecord("e", "wf", {}, status="running"),
+                    documented=True,
+                    live=True,
+                    last_event_id=None,
+                    **options,
+                ),
+            ),
+        ):
+            assert b"connected" in await frames.__anext__()
+            assert await frames.__anext__() == b": keepalive\n\n"
+            # The connection takes a while to carry the keepalive away.
+            bus.publish(topic, {"type": "execution:progress"})
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert b"execution:progress" in await frames.__anext__()
+            await frames.aclose()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
 def test_a_stream_that_is_left_leaves_nothing_behind():
     async def main():
         bus = Bus()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 
 import httpx
+import pytest
 import trio
 import trio.testing
 from hypothesis import settings
@@ -105,6 +106,9 @@ class Scripted(httpx.AsyncBaseTransport):
         if step == "hang":
             await trio.sleep(math.inf if seconds is None else seconds)
             raise httpx.ReadTimeout("silence")
+        if step == "slow":
+            await trio.sleep(4.8)
+            return None
         if isinstance(step, Exception):
             raise step
         if step is None:
@@ -198,6 +202,39 @@ def test_the_last_events_of_a_slow_api_come_before_the_end_that_a_poll_saw():
         assert types == ["node:completed", "node:completed", "execution:completed"]
         # It was the poll, and not the stream, that saw the end first.
         assert server.requests["poll"] == 1
+
+    by_a_clock_that_jumps(follow)
+
+
+def numbered(*numbers: int) -> list[Any]:
+    """Give the events with these ids, as parts of a connection."""
+    return [
+        (f"id: {number}\n" + frame("node:started", type="node:started", number=number), number)
+        for number in numbers
+    ]
+
+
+@pytest.mark.parametrize(
+    "dead",
+    [
+        [Connection(parts=numbered(1))],
+        [Connection(parts=numbered(1)), Connection(parts=numbered(2))],
+        # It brings events to the last moment, and is behind all the same.
+        [Connection(parts=[*numbered(1), 6.0, *numbered(2), 1.0, *numbered(3), 1.0, *numbered(4)])],
+    ],
+    ids=["silent", "silent twice", "behind"],
+)
+def test_what_a_connection_kept_back_is_fetched_though_the_poll_was_slow(dead):
+    async def follow() -> None:
+        whole = Connection(parts=numbered(1, 2, 3, 4, 5), tells_end=True)
+        server = Scripted([*dead, whole], ["slow"], ends_after=2.0)
+        async with httpx.AsyncClient(transport=server) as http_client:
+            async with AsyncFlowMaestroClient(
+                KEY, "http://127.0.0.1:1", http_client=http_client
+            ) as client:
+                events = [event async for event in client.executions.stream("e")]
+        assert [event.get("number") for event in events] == [1, 2, 3, 4, 5, None]
+        assert trio.current_time() < 2.0 + 16 + 4.8 + 3 + 3
 
     by_a_clock_that_jumps(follow)
 

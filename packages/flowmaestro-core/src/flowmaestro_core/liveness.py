@@ -21,7 +21,8 @@ _CHECK_PAUSES = (1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 4.0, 8.0, 15.0)
 GRACE = 0.5
 
 # Where the check was slow, events are as well, and each one may be followed by another. So many
-# seconds after the check the end is told in any case.
+# seconds after the check the connection is left in any case; new connections for what it kept
+# back have as many again.
 LAST_SECONDS = 3.0
 
 # What has come while the consumer was busy is read before anything is looked at.
@@ -140,6 +141,12 @@ class Liveness:
             self._moment = min(max(GRACE, 2 * took), LAST_SECONDS)
             self.last_moment = now + LAST_SECONDS
         self._ending = now + self._moment
+
+    def catching_up(self, now: float) -> None:
+        """From now on, new connections may bring what the last one kept back."""
+        self.last_moment = now + LAST_SECONDS
+        # One that is silent as well leaves time for another.
+        self._moment = min(self._moment, LAST_SECONDS / 2)
 
     def is_over(self, now: float) -> bool:
         """True when that moment has passed."""

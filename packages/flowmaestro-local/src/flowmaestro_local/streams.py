@@ -160,14 +160,15 @@ async def _events(
                 await asyncio.wait(
                     {get, stop}, timeout=keepalive, return_when=asyncio.FIRST_COMPLETED
                 )
-                if get.done():
-                    yield get.result()
-                elif stop.done():
-                    return
-                else:
-                    yield None
             finally:
+                # Before a keepalive is given: an event that this took meanwhile would be lost.
                 get.cancel()
+            if get.done():
+                yield get.result()
+            elif stop.done():
+                return
+            else:
+                yield None
     finally:
         stop.cancel()
 

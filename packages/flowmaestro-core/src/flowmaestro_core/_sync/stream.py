@@ -447,8 +447,12 @@ class Follower:
 
         Only where the server gives ids does it send again what was missed.
         """
-        is_late = monotonic() >= self._liveness.last_moment
-        if not self._last_event_id or self._catch_ups >= _MOST_CATCH_UPS or is_late:
+        if not self._last_event_id or self._catch_ups >= _MOST_CATCH_UPS:
+            return False
+        now = monotonic()
+        if not self._catch_ups:
+            self._liveness.catching_up(now)
+        elif now >= self._liveness.last_moment:
             return False
         self._catch_ups += 1
         if self._catch_ups > 1:
