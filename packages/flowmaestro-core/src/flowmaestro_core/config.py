@@ -317,54 +317,53 @@ def resolve_base_url(given: Optional[str], environ: Mapping[str, str] = os.envir
     del environ
     if not isinstance(url, str):
         raise TypeError(f"{source} must be a string, not {type(url).__name__}")
-    address, problem = _address_of(url)
-    if problem:
-        raise error(f"{source} {problem}: {masked(url)!r}")
-    return address
+    try:
+        return _address_of(url)
+    except ValueError as why:
+        problem = str(why)
+    raise error(f"{source} {problem}: {masked(url)!r}")
 
 
-def _address_of(url: str) -> tuple[str, str]:
-    """Give the address that a text stands for and no problem, or the problem in words."""
+def _address_of(url: str) -> str:
+    """Give the address that a text stands for, or raise a ValueError that says why it is none."""
     if re.search(r"[\s\x00-\x1f\x7f]", url):
-        return "", "has white space or a control character in it"
+        raise ValueError("has white space or a control character in it")
     if "?" in url or "#" in url:
-        return "", "may not have a query or a fragment (? or #)"
+        raise ValueError("may not have a query or a fragment (? or #)")
     if "\\" in url:
-        return "", "has a backslash in it"
+        raise ValueError("has a backslash in it")
     match = _ADDRESS.fullmatch(url)
     if "@" in (match["host"] if match else url.partition("://")[2].partition("/")[0]):
-        return "", "may not have a user name; the key goes into api_key"
+        raise ValueError("may not have a user name; the key goes into api_key")
     if match is None or not match["host"]:
-        return "", f"must be a whole address such as {DEFAULT_BASE_URL!r}"
+        raise ValueError(f"must be a whole address such as {DEFAULT_BASE_URL!r}")
     host, port, path = match["host"].lower(), match["port"], match["path"] or ""
     if not host.isascii():
         host = _ascii_host(host)
     problem = host_problem(host)
     if problem:
-        return "", f"has a host that {problem}"
+        raise ValueError(f"has a host that {problem}")
     if port and not 1 <= port_number(port) <= 65535:
-        return "", "has a port that is none (1 to 65535)"
-    path, problem = _path_of(path)
-    if problem:
-        return "", problem
-    return f"{match['scheme'].lower()}://{host}{f':{port_number(port)}' if port else ''}{path}", ""
+        raise ValueError("has a port that is none (1 to 65535)")
+    port = f":{port_number(port)}" if port else ""
+    return f"{match['scheme'].lower()}://{host}{port}{_path_of(path)}"
 
 
-def _path_of(path: str) -> tuple[str, str]:
-    """Check the path of an address, and take the version off its end."""
+def _path_of(path: str) -> str:
+    """Take the version off the end of an address's path, or raise a ValueError for a bad one."""
     path = path.rstrip("/")
     if path.endswith(API_PREFIX):
         path = path[: -len(API_PREFIX)].rstrip("/")
     elif re.search(r"/v[0-9]+$", path, re.IGNORECASE):
-        return "", f"ends in a version, but not in {API_PREFIX}: leave the version out"
+        raise ValueError(f"ends in a version, but not in {API_PREFIX}: leave the version out")
     if not _PATH.fullmatch(path):
-        return "", "has a character in its path that must be written with % and two digits"
+        raise ValueError("has a character in its path that must be written with % and two digits")
     segments = path.split("/")
     if f"{API_PREFIX}/" in f"{path}/".lower():
-        return "", f"has more behind {API_PREFIX}: leave out what follows"
+        raise ValueError(f"has more behind {API_PREFIX}: leave out what follows")
     if "" in segments[1:] or "." in segments or ".." in segments:
-        return "", "has an empty part, or one of dots, in its path"
-    return path, ""
+        raise ValueError("has an empty part, or one of dots, in its path")
+    return path
 
 
 def _ascii_host(host: str) -> str:
