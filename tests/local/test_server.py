@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import httpx
@@ -559,6 +560,21 @@ def test_state_is_kept_over_restarts(tmp_path: Path):
         assert [one["content"] for one in messages] == ["Hello", "Hello"]
         with pytest.raises(flowmaestro.NotFoundError):
             client.threads.get(gone)
+
+
+@pytest.mark.parametrize("dialect", ["documented", "wire"])
+def test_a_thread_that_was_kept_needs_its_agent_to_go_on(tmp_path: Path, dialect):
+    agent = str(uuid.uuid4())
+    server = LocalServer(path=tmp_path / "dev.sqlite", dialect=dialect)
+    server.agent(agent)(lambda message: message)
+    with server.start() as url, FlowMaestroClient(KEY, url) as client:
+        thread = client.agents.create_thread(agent)["data"]["id"]
+    again = LocalServer(path=tmp_path / "dev.sqlite", dialect=dialect)
+    with again.start() as url, FlowMaestroClient(KEY, url) as client:
+        with pytest.raises(flowmaestro.NotFoundError) as caught:
+            client.threads.send_message(thread, "Hello")
+        assert client.threads.list_messages(thread)["data"] == []
+    assert caught.value.api_message == f"Agent with id '{agent}' not found"
 
 
 def test_executions_that_ran_at_a_stop_have_failed_after_the_next_start():
