@@ -533,6 +533,24 @@ def test_it_serves_programs_in_any_language(tmp_path: Path):
         assert says in done.stderr
 
 
+# Faults of its own
+
+
+def test_a_fault_of_the_server_itself_is_a_500_and_stands_in_the_log(monkeypatch, caplog):
+    def fail(agent: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("flowmaestro_local.api.show_agent", fail)
+    server = LocalServer()
+    server.agent("a")(lambda message: message)
+    with server.start() as url, FlowMaestroClient(KEY, url, max_retries=0) as client:
+        with pytest.raises(flowmaestro.ServerError, match="division by zero"):
+            client.agents.get("a")
+    (record,) = [one for one in caplog.records if one.name.startswith("flowmaestro_local")]
+    assert record.getMessage() == "GET /api/v1/agents/a failed"
+    assert record.exc_info[0] is ZeroDivisionError
+
+
 # Keeping state
 
 

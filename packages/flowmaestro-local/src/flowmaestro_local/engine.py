@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Callable, Optional, cast
 
 from .answers import Refusal
@@ -242,11 +243,9 @@ class Engine:
 
     def _in_loop(self, action: Callable[[], None]) -> None:
         """Do something in the server's thread; nothing if the server has stopped."""
-        try:
+        # The loop is closed then.
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(action)
-        except RuntimeError:
-            if not self._loop.is_closed():
-                raise
 
     def _set_status(self, record: ExecutionRecord, status: str, stopwatch: _Stopwatch) -> None:
         if not record.is_over:
