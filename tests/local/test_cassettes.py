@@ -376,21 +376,32 @@ def test_an_api_with_tls_is_reached_if_its_certificate_is_trusted(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    "head",
+    ("head", "begun"),
     [
-        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{",
-        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabc",
+        (b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{", b"{"),
+        (b"transfer-encoding: chunked\r\n\r\n5\r\nabc", b"abc"),
+        (
+            b"content-type: text/event-stream\r\ncontent-length: 100\r\n\r\nid: 1\n\nid: 2\n",
+            b"id: 1\n\nid: 2\n",
+        ),
     ],
 )
-def test_a_response_that_breaks_breaks_for_the_program_too(tmp_path, head):
+def test_a_response_that_breaks_breaks_for_the_program_too(tmp_path, head, begun):
+    def get(url: str) -> bytes:
+        received = b""
+        with pytest.raises(httpx.TransportError), httpx.stream("GET", url, timeout=60) as response:
+            for chunk in response.iter_raw():
+                received += chunk
+        return received
+
     cassette = tmp_path / "c.jsonl"
-    with raw_server(answering(head)) as real, LocalServer.record(cassette, to=real).start() as url:
-        with pytest.raises(httpx.TransportError):
-            httpx.get(url, timeout=60)
+    answer = answering(b"HTTP/1.1 200 OK\r\n" + head)
+    with raw_server(answer) as real, LocalServer.record(cassette, to=real).start() as url:
+        assert get(url) == begun
         until(lambda: len(exchanges_of(cassette)) == 1)
     assert exchanges_of(cassette)[0]["end"] == "broken"
-    with LocalServer.replay(cassette).start() as url, pytest.raises(httpx.TransportError):
-        httpx.get(url, timeout=60)
+    with LocalServer.replay(cassette).start() as url:
+        assert get(url) == begun
 
 
 @pytest.mark.parametrize("name", ["content-type", "Content-Type"])

@@ -348,6 +348,7 @@ def test_what_an_event_cannot_carry_is_raised_where_it_is_told(server, client):
             lambda: run.emit("custom", value="\ud800"),
             lambda: run.emit("two\nlines"),
             lambda: run.emit(""),
+            lambda: run.emit("a line\n"),
         ):
             with pytest.raises((TypeError, ValueError)) as caught:
                 tell()
@@ -361,6 +362,7 @@ def test_what_an_event_cannot_carry_is_raised_where_it_is_told(server, client):
     assert told[2:] == [
         r"an event's type must be one line, not 'two\nlines'",
         "an event's type must be one line, not ''",
+        r"an event's type must be one line, not 'a line\n'",
     ]
 
 

@@ -27,7 +27,6 @@ from .cassette import (
     to_line,
 )
 from .clock import monotonic
-from .faults import TRANSPORT
 from .http import disconnected, read_body
 from .request_log import path_of, target_of
 from .running import Running, listen
@@ -265,7 +264,7 @@ class _Proxy:
             headers=headers_to_keep(head.headers),
         )
         try:
-            await self._pass_on(upstream, head, exchange, scope, receive, send)
+            await self._pass_on(upstream, head, exchange, receive, send)
         finally:
             upstream.leave()
             exchange.seconds = round(monotonic() - began, 3)
@@ -276,7 +275,6 @@ class _Proxy:
         upstream: _Upstream,
         head: _Head,
         exchange: Exchange,
-        scope: Scope,
         receive: Receive,
         send: Send,
     ) -> None:
@@ -297,10 +295,8 @@ class _Proxy:
                     break
                 if not isinstance(part, bytes):
                     # The API broke off, or the program has left, or the recorder stops.
-                    exchange.end = "left"
-                    if isinstance(part, Exception):
-                        exchange.end = "broken"
-                        scope[TRANSPORT].abort()
+                    # What is not complete is broken for the program, too: uvicorn hangs up.
+                    exchange.end = "broken" if isinstance(part, Exception) else "left"
                     break
                 received += part
                 await send({"type": "http.response.body", "body": part, "more_body": True})

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 from .handlers import Arguments, Handler, arguments_of
 from .records import new_id, now
@@ -153,8 +151,3 @@ def check_handler(handler: object, what: str, names: Sequence[str]) -> Arguments
             f"but {name}{inspect.signature(handler)} requires more"
         )
     return arguments
-
-
-def text_of(source: Union[str, "os.PathLike[str]"]) -> str:
-    """Give a text itself, or that of the file that a path names."""
-    return source if isinstance(source, str) else Path(source).read_text(encoding="utf-8")

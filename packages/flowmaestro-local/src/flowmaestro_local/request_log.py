@@ -21,13 +21,13 @@ def new_request_log() -> deque[RecordedRequest]:
 
 def path_of(scope: Scope) -> str:
     """Give the path of a request as it was sent: an escaped slash in an id stays escaped."""
-    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    raw: bytes = scope["raw_path"]
     return raw.decode("latin-1")
 
 
 def target_of(scope: Scope) -> str:
     """Give the path and query of a request as they were sent."""
-    query: str = scope.get("query_string", b"").decode("latin-1")
+    query: str = scope["query_string"].decode("latin-1")
     return path_of(scope) + (f"?{query}" if query else "")
 
 

@@ -123,7 +123,7 @@ class Run:
             ValueError: The type is empty or has a line break.
         """
         self.check_cancelled()
-        if not type or len(type.splitlines()) > 1:
+        if type.splitlines() != [type]:
             raise ValueError(f"an event's type must be one line, not {type!r}")
         told = event(type, self.execution_id, fields)
         self._emit(json_copy(told, f"the event {type!r}"))

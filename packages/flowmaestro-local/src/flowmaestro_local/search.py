@@ -23,8 +23,8 @@ _WORD = re.compile(r"\w+")
 
 def chunks_of(text: str, size: int, overlap: int) -> list[str]:
     """Cut a text into pieces of at most ``size`` characters that share ``overlap``."""
-    step = max(size - overlap, 1)
-    return [text[start : start + size] for start in range(0, max(len(text) - overlap, 1), step)]
+    starts = range(0, max(len(text) - overlap, 1), size - overlap)
+    return [text[start : start + size] for start in starts]
 
 
 def rank(query: str, texts: Sequence[str]) -> list[tuple[int, float]]:

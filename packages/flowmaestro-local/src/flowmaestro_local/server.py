@@ -150,7 +150,7 @@ class LocalServer:
         def register(handler: HandlerT) -> HandlerT:
             arguments = check_handler(handler, f"workflow {workflow_id!r}", ("inputs", "run"))
             shown = None if inputs is None else {key: dict(one) for key, one in inputs.items()}
-            title = name or _title(handler)
+            title = name or _title(handler, "workflow")
             workflow = Workflow(workflow_id, title, description, shown, handler, arguments)
             self._registry.add("workflow", self._registry.workflows, workflow)
             return handler
@@ -206,7 +206,7 @@ class LocalServer:
             arguments = check_handler(handler, f"agent {agent_id!r}", ("message", "history"))
             agent = Agent(
                 agent_id,
-                name or _title(handler),
+                name or _title(handler, "agent"),
                 description,
                 handler,
                 arguments,
@@ -423,5 +423,5 @@ class LocalServer:
             self._running.stop()
 
 
-def _title(handler: object) -> str:
-    return str(getattr(handler, "__name__", "workflow")).replace("_", " ").strip().capitalize()
+def _title(handler: object, kind: str) -> str:
+    return str(getattr(handler, "__name__", kind)).replace("_", " ").strip().capitalize()
