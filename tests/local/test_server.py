@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import random
 import socket
 import subprocess
@@ -11,14 +13,18 @@ import threading
 import time
 import uuid
 from pathlib import Path
+from typing import Callable
 
 import httpx
 import pytest
 
 import flowmaestro
 from flowmaestro import FlowMaestroClient
-from flowmaestro_local import ExecutionCancelled, LocalServer, Run
+from flowmaestro_local import ExecutionCancelled, Faults, KnowledgeBase, LocalServer, Node, Run
 from flowmaestro_local.http import Protocol
+from flowmaestro_local.recording import Recorder
+from flowmaestro_local.replaying import Replay
+from flowmaestro_local.search import rank
 from tests.conftest import KEY
 from tests.receiver import Receiver, until
 
@@ -252,6 +258,108 @@ def test_an_execution_that_is_cancelled_before_its_turn_never_runs():
 # Registration
 
 
+def defaults_of(call: Callable[..., object]) -> dict[str, object]:
+    parameters = inspect.signature(call).parameters.items()
+    return {name: one.default for name, one in parameters if one.default is not one.empty}
+
+
+def test_what_is_left_out_has_a_default():
+    address = {"port": 0, "host": "127.0.0.1"}
+    for call, defaults in (
+        (
+            LocalServer,
+            {
+                "dialect": "wire",
+                "path": None,
+                "live_events": False,
+                "keepalive": 30.0,
+                "per_minute": 1_000_000,
+                "per_day": 10_000_000,
+                "max_running": 1_000,
+                "handler_timeout": 600.0,
+                "max_body_bytes": 1_048_576,
+                "webhook_pauses": (0.1, 0.2, 0.4, 0.8),
+                "seed": 0,
+            },
+        ),
+        (LocalServer.workflow, {"name": None, "description": None, "inputs": None}),
+        (LocalServer.broken_workflow, {"name": "Broken"}),
+        (
+            LocalServer.agent,
+            {
+                "name": None,
+                "description": None,
+                "model": "gpt-4o",
+                "provider": "openai",
+                "system_prompt": None,
+                "temperature": 0.7,
+                "max_tokens": 4000,
+                "tools": (),
+            },
+        ),
+        (
+            LocalServer.knowledge_base,
+            {
+                "name": "Knowledge base",
+                "description": None,
+                "documents": None,
+                "chunk_size": 1000,
+                "chunk_overlap": 200,
+            },
+        ),
+        (LocalServer.trigger, {"name": "Trigger", "trigger_type": "manual", "enabled": True}),
+        (
+            LocalServer.add_key,
+            {
+                "scopes": None,
+                "per_minute": None,
+                "per_day": None,
+                "expired": False,
+                "revoked": False,
+                "tenant": "",
+            },
+        ),
+        (LocalServer.start, address),
+        (Recorder.start, address),
+        (Replay.start, address),
+        (KnowledgeBase.add, {"metadata": None}),
+        (Run.node, {"type": "function", "id": None}),
+        (Run.pause, {"reason": ""}),
+        (Run.ask, {"node_id": "input", "input_type": "text"}),
+        (Node.retry, {"next_retry_in": 0}),
+        (
+            Faults.add,
+            {
+                "match": "*",
+                "times": 1,
+                "probability": 1.0,
+                "status": 503,
+                "headers": None,
+                "body": None,
+                "seconds": 1.0,
+                "after": 1,
+            },
+        ),
+    ):
+        assert defaults_of(call) == defaults, call
+
+
+def test_a_name_that_is_left_out_is_that_of_the_function():
+    def _greet_people_(inputs): ...
+
+    server = LocalServer()
+    nameless = functools.partial(_greet_people_, {})
+    for number, handler in enumerate((_greet_people_, nameless, lambda: None)):
+        assert server.workflow(f"{number}")(handler) is handler
+        assert server.agent(f"{number}")(handler) is handler
+    server.workflow("own", name="my OWN")(nameless)
+    with server.start() as url, FlowMaestroClient(KEY, url) as client:
+        names = [one["name"] for one in client.workflows.list()["data"]]
+        assert sorted(names) == ["<lambda>", "Greet people", "Workflow", "my OWN"]
+        names = [one["name"] for one in client.agents.list()["data"]]
+        assert sorted(names) == ["<lambda>", "Agent", "Greet people"]
+
+
 def test_a_handler_that_cannot_be_called_is_refused_at_registration():
     server = LocalServer()
     with pytest.raises(TypeError, match="workflow 'wf' can take inputs and run, but <lambda>"):
@@ -416,6 +524,41 @@ def test_searches_rank_by_the_words_in_common(server, client):
     assert client.knowledge_bases.query("kb", "!!!")["data"]["results"] == []
 
 
+@pytest.mark.parametrize(
+    ("query", "texts", "ranked"),
+    [
+        ("a", ["a"], [(0, 0.2234)]),
+        # Equals stay in their order.
+        ("B a", ["a c", "A b b", "d", "d a"], [(1, 0.6394), (0, 0.2629), (3, 0.2629)]),
+        ("a b", ["x a", "y a", "b b b b z"], [(2, 0.6108), (0, 0.3561), (1, 0.3561)]),
+        ("a", ["", "!"], []),
+        ("a", [], []),
+        ("", ["a"], []),
+    ],
+)
+def test_scores_are_those_of_bm25_between_0_and_1(query, texts, ranked):
+    assert rank(query, texts) == ranked
+
+
+@pytest.mark.parametrize(
+    ("text", "size", "overlap", "chunks"),
+    [
+        ("abcdefghij", 4, 1, ["abcd", "defg", "ghij"]),
+        ("abcdefghijk", 4, 1, ["abcd", "defg", "ghij", "jk"]),
+        ("abcdefgh", 4, 0, ["abcd", "efgh"]),
+        ("abcde", 4, 3, ["abcd", "bcde"]),
+        ("a", 4, 3, ["a"]),
+        ("", 4, 1, [""]),
+    ],
+)
+def test_chunks_share_their_overlap(server, text, size, overlap, chunks):
+    base = server.knowledge_base("kb", chunk_size=size, chunk_overlap=overlap)
+    document = base.add("a.md", text)
+    assert [one.content for one in base.chunks] == chunks
+    assert {(one.document_id, one.document_name) for one in base.chunks} == {(document, "a.md")}
+    assert base.chunks[0].metadata == {}
+
+
 def test_every_request_is_there_to_assert_on(server, client):
     server.workflow("wf")(lambda inputs: inputs)
     client.workflows.execute("wf", {"a": 1})
@@ -423,6 +566,46 @@ def test_every_request_is_there_to_assert_on(server, client):
     assert (request.method, request.path) == ("POST", "/api/v1/workflows/wf/execute")
     until(lambda: request.json == {"inputs": {"a": 1}})
     assert request.headers["user-agent"].startswith("flowmaestro-python")
+    parts = iter([b'{"inputs":', b'{"b":', b"2}}"])
+    url = f"{server.url}/api/v1/workflows/w%66%2F/execute?a=1&b=%20"
+    headers = {"X-API-Key": KEY, "X-Own": b"caf\xe9", "Content-Type": "application/json"}
+    server.workflow("wf/")(lambda inputs: inputs)
+    assert httpx.post(url, content=parts, headers=headers, timeout=60).status_code == 202
+    request = server.requests[-1]
+    assert (request.path, request.query) == ("/api/v1/workflows/wf//execute", "a=1&b=%20")
+    assert (request.headers["x-api-key"], request.headers["x-own"]) == (KEY, "caf\xe9")
+    assert request.json == {"inputs": {"b": 2}}
+    client.workflows.list()
+    assert (server.requests[-1].body, server.requests[-1].json) == (b"", None)
+    assert len(server.requests) == 3
+
+
+def test_the_oldest_requests_are_forgotten_once_there_are_very_many(monkeypatch):
+    monkeypatch.setattr("flowmaestro_local.request_log._KEPT_REQUESTS", 2)
+    server = LocalServer()
+    with server.start() as url:
+        for number in range(4):
+            httpx.get(f"{url}/{number}", timeout=60)
+    assert [one.path for one in server.requests] == ["/2", "/3"]
+
+
+def test_what_happened_is_given_as_it_stood(server, client):
+    server.workflow("wf")(lambda inputs, run: run.sleep(600))
+    server.agent("a")(lambda message: message)
+    started = client.workflows.execute("wf")["data"]["execution_id"]
+    thread = client.agents.create_thread("a")["data"]["id"]
+    client.threads.send_message(thread, "hi")
+    until(lambda: server.executions[0].status == "running")
+    (before,) = server.executions
+    client.executions.cancel(started)
+    assert (before.status, server.executions[0].status) == ("running", "cancelled")
+    lists = (server.executions, server.threads, server.requests, server.messages(thread))
+    sizes = [len(one) for one in lists]
+    assert sizes[:2] == [1, 1]
+    for one in lists:
+        one.clear()
+    lists = (server.executions, server.threads, server.requests, server.messages(thread))
+    assert [len(one) for one in lists] == sizes
 
 
 # Starting and stopping
