@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import random
@@ -13,7 +14,8 @@ import threading
 import time
 import uuid
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -658,6 +660,116 @@ def has_ipv6() -> bool:
         return False
 
 
+def test_a_server_listens_where_it_is_told_and_at_once_again(tmp_path: Path):
+    if not has_ipv6():
+        pytest.skip("this machine has no IPv6 loopback, whose ports nobody else uses")
+    recorder = LocalServer.record(tmp_path / "c.jsonl", to="http://127.0.0.1:9")
+    with recorder.start():
+        pass
+    for one in (LocalServer(), recorder, LocalServer.replay(tmp_path / "c.jsonl")):
+        with httpx.Client(timeout=60) as http:
+            with one.start(host="::1") as url:
+                port = int(url.rpartition(":")[2])
+                assert url == f"http://[::1]:{port}"
+                http.get(url)
+            # The connection was closed by the server, whose port is in use for a while.
+            with one.start(port, "::1") as again:
+                assert again == url
+                http.get(url)
+
+
+def test_a_stop_ends_all_that_is_open():
+    server = LocalServer(dialect="documented")
+    server.stop()
+    release = threading.Event()
+    server.workflow("wf")(lambda: release.wait(100))
+    running = server.start()
+    address = urlsplit(running.url)
+    path, key = "/api/v1/workflows/wf/execute", f"x-api-key: {KEY}\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        idle, begun, streaming = (
+            stack.enter_context(socket.create_connection((address.hostname, address.port), 60))
+            for _ in range(3)
+        )
+        idle.sendall(f"POST {path} HTTP/1.1\r\nhost: x\r\n{key}".encode())
+        assert idle.recv(65536).startswith(b"HTTP/1.1 202 ")
+        execution = f"/api/v1/executions/{server.executions[0].id}"
+        begun.sendall(f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n{key}".encode())
+        until(lambda: len(server.requests) == 2)
+        streaming.sendall(f"GET {execution}/events HTTP/1.1\r\nhost: x\r\n{key}".encode())
+        received = b""
+        while b"connected" not in received:
+            received += streaming.recv(65536)
+        running.stop()
+        for sock in (idle, begun, streaming):
+            # Nothing more than the end of what had begun.
+            with contextlib.suppress(ConnectionError):
+                while sock.recv(65536):
+                    pass
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address.hostname, address.port), 60)
+    release.set()
+    assert not running.is_running
+    # It was stopped, and did not end by itself.
+    running.wait()
+    running.stop()
+    with pytest.raises(RuntimeError, match="this server does not run; call start"):
+        assert server.url
+    (record,) = server.executions
+    assert (record.status, record.outputs) == ("failed", None)
+    assert record.error == "the server was stopped while this execution ran"
+
+
+def test_a_server_that_cannot_start_says_why_and_starts_later(monkeypatch):
+    async def fail(self: object) -> None:
+        raise ZeroDivisionError("mine")
+
+    server = LocalServer()
+    for name in ("Server.main_loop", "Server.__init__"):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"flowmaestro_local.running._{name}", fail)
+            with pytest.raises((ZeroDivisionError, TypeError)):
+                server.start()
+        with server.start() as url:
+            assert httpx.get(url, timeout=60).status_code == 200
+
+
+def test_a_server_that_does_not_start_in_time_says_so(monkeypatch):
+    release = threading.Event()
+
+    def hold(parts: object, stopping: object) -> None:
+        release.wait(100)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("flowmaestro_local.running._START_SECONDS", 0.01)
+    monkeypatch.setattr("flowmaestro_local.server.LocalSite", hold)
+    with pytest.raises(RuntimeError, match=r"the server did not start within 0\.01 s"):
+        LocalServer().start()
+    release.set()
+
+
+def test_a_server_that_ends_by_itself_says_why_and_starts_again(monkeypatch):
+    may_end = threading.Event()
+
+    async def end(self: Any) -> None:
+        self.is_listening.set()
+        while not may_end.is_set():
+            await asyncio.sleep(0.01)
+        raise MemoryError("full")
+
+    monkeypatch.setattr("flowmaestro_local.running._Server.main_loop", end)
+    server = LocalServer()
+    running = server.start()
+    may_end.set()
+    with pytest.raises(RuntimeError, match="the server has ended by itself") as caught:
+        running.wait()
+    assert repr(caught.value.__cause__) == "MemoryError('full')"
+    monkeypatch.undo()
+    with server.start() as url:
+        assert httpx.get(url, timeout=60).status_code == 200
+    running.stop()
+
+
 def test_a_port_in_use_says_so():
     with LocalServer().start() as url:
         port = int(url.rpartition(":")[2])
@@ -676,6 +788,36 @@ def test_a_server_runs_once_at_a_time_and_can_be_started_again():
     with server.start() as url:
         assert httpx.get(url, timeout=60).status_code == 200
     server.stop()
+
+
+def test_a_stop_of_what_was_stopped_leaves_a_later_start_alone():
+    server = LocalServer()
+    server.workflow("wf")(lambda inputs, run: run.sleep(600))
+    first = server.start()
+    first.stop()
+    with server.start() as url, FlowMaestroClient(KEY, url) as client:
+        client.workflows.execute("wf")
+        until(lambda: server.executions[0].status == "running")
+        first.stop()
+        assert server.executions[0].status == "running"
+
+
+def test_a_stop_lets_streams_come_to_their_end(monkeypatch):
+    # For as long as they need, however busy the machine is.
+    monkeypatch.setattr("flowmaestro_local.running._DRAIN_SECONDS", 60.0)
+    for dialect in ("wire", "documented"):
+        server = LocalServer(dialect=dialect)
+        server.workflow("wf")(lambda inputs, run: run.sleep(600))
+        running = server.start()
+        url, headers = f"{running.url}/api/v1", {"x-api-key": KEY}
+        httpx.post(f"{url}/workflows/wf/execute", headers=headers, timeout=60)
+        events = f"{url}/executions/{server.executions[0].id}/events"
+        with httpx.stream("GET", events, headers=headers, timeout=60) as response:
+            texts = response.iter_text()
+            assert "connected" in next(texts)
+            running.stop()
+            # Not cut: httpx would raise.
+            assert "cancelled" not in "".join(texts)
 
 
 def test_the_start_page_says_what_is_registered(server):

@@ -148,13 +148,11 @@ class Running:
         serving = asyncio.ensure_future(web.serve(sockets=[self._sock]))
         listening = asyncio.ensure_future(web.is_listening.wait())
         await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
-        listening.cancel()
         if serving.done():
             await serving
         self._started.set()
         stopped = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
         await _stop_listening(web.servers)
         await site.stop()
         await _close_connections(web.server_state)
