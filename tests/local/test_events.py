@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Optional
 import httpx
 import pytest
 
-from flowmaestro_local import LocalServer
+from flowmaestro_local import ExecutionCancelled, LocalServer
 from tests.receiver import until
 
 pytestmark = pytest.mark.once
@@ -185,6 +185,82 @@ def test_what_a_handler_leaves_out_has_a_default():
         assert shown[name] == {"type": name, "execution_id": started, **data}
 
 
+class Told:
+    """A server whose executions are followed from their first event on, once they are over."""
+
+    def __init__(self) -> None:
+        self.server = LocalServer(dialect="documented")
+
+    def by(self, handler: Any) -> list[tuple[str, Any]]:
+        self.server.workflow("wf")(handler)
+        headers = {**HEADERS, "last-event-id": "0"}
+        with self.server.start() as url:
+            with httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=60) as http:
+                started = http.post("/workflows/wf/execute").json()["data"]["execution_id"]
+                until(lambda: self.server.executions[0].is_over)
+                _, *events = events_of(http.get(f"/executions/{started}/events").text)
+        for one in events:
+            assert one.data.pop("type") == one.name
+            assert one.data.pop("execution_id") == started
+        return [(one.name, one.data) for one in events]
+
+
+def test_an_event_tells_its_time_and_a_node_how_long_it_took(monkeypatch):
+    clock = iter([5.0, 6.2504])
+    monkeypatch.setattr("flowmaestro_local.run.timestamp", lambda: 1_800_000_000.25)
+    monkeypatch.setattr("flowmaestro_local.run.monotonic", lambda: next(clock))
+
+    def handler(inputs, run):
+        with run.node("n"):
+            run.emit("custom", a=1)
+
+    events = Told().by(handler)
+    assert {data["timestamp"] for _, data in events} == {1_800_000_000_250}
+    assert dict(events)["node:completed"]["duration"] == 1250
+
+
+def test_progress_runs_from_0_to_100():
+    refused = []
+
+    def handler(inputs, run):
+        for percent in (0, 33.5, 100, -0.1, 100.1, float("nan")):
+            try:
+                run.progress(percent)
+            except ValueError as error:
+                refused.append(str(error))
+
+    events = Told().by(handler)
+    told = [data["progress"] for name, data in events if name == "execution:progress"]
+    assert told == [0, 33.5, 100]
+    texts = ("-0.1", "100.1", "nan")
+    assert refused == [f"progress runs from 0 to 100, not to {text}" for text in texts]
+
+
+@pytest.mark.parametrize("error", [ExecutionCancelled("mine"), GeneratorExit()])
+def test_a_node_that_is_left_has_not_failed(error):
+    def handler(inputs, run):
+        with run.node("n"):
+            raise error
+
+    names = [name for name, _ in Told().by(handler)]
+    end = "cancelled" if isinstance(error, ExecutionCancelled) else "failed"
+    assert names == ["execution:started", "node:started", f"execution:{end}"]
+
+
+def test_coroutines_tell_their_nodes_as_functions_do():
+    async def handler(inputs, run):
+        async with run.node("good") as node:
+            node.output({"a": 1})
+        with pytest.raises(ZeroDivisionError):
+            async with run.node("bad"):
+                raise ZeroDivisionError("mine")
+
+    events = dict(Told().by(handler))
+    assert events["node:completed"]["output"] == {"a": 1}
+    assert events["node:failed"]["error"] == "mine"
+    assert events["execution:completed"]["error"] is None
+
+
 @pytest.mark.parametrize("dialect", ["wire", "documented"])
 def test_the_start_is_an_event(dialect):
     server = LocalServer(dialect=dialect, live_events=True, max_running=1)
@@ -244,6 +320,47 @@ def test_a_documented_stream_goes_on_after_the_last_event_id():
             (end,) = again(last_event_id)
             assert (end.name, end.id) == ("execution:completed", None)
             assert end.data["outputs"] == {"done": True}
+
+
+def test_a_wire_stream_knows_no_last_event_id_and_no_types_of_its_own():
+    server = LocalServer(live_events=True)
+    server.workflow("wf")(lambda: {"a": [1, 2]})
+    with server.start() as url:
+        with httpx.Client(base_url=f"{url}/api/v1", headers=HEADERS, timeout=60) as http:
+            started = http.post("/workflows/wf/execute").json()["data"]["execution_id"]
+            until(lambda: server.executions[0].is_over)
+            headers = {"last-event-id": "0"}
+            response = http.get(f"/executions/{started}/events", headers=headers)
+    end = server.executions[0].completed_at
+    assert response.text == (
+        "event: execution:completed\n"
+        f'data: {{"execution_id":"{started}","status":"completed","outputs":{{"a":[1,2]}},'
+        f'"error":null,"completed_at":"{end}"}}\n\n'
+    )
+    shown = {name: response.headers.get(name) for name in ("cache-control", "x-accel-buffering")}
+    assert shown == {"cache-control": "no-cache", "x-accel-buffering": "no"}
+    assert response.headers["connection"] == "keep-alive"
+
+
+def test_a_reply_that_takes_its_time_is_kept_alive():
+    server = LocalServer(dialect="documented", keepalive=0.02)
+    may_answer = threading.Event()
+
+    @server.agent("a")
+    def reply(message):
+        may_answer.wait(60)
+        return "late"
+
+    with server.start() as url:
+        with httpx.Client(base_url=f"{url}/api/v1", headers=HEADERS, timeout=60) as http:
+            thread = http.post("/agents/a/threads").json()["data"]["id"]
+            body, text = {"content": "hi", "stream": True}, ""
+            with http.stream("POST", f"/threads/{thread}/messages", json=body) as response:
+                for chunk in response.iter_text():
+                    text += chunk
+                    if text.count(": keepalive\n\n") > 1:
+                        may_answer.set()
+    assert [one.name for one in events_of(text)][1:] == ["message:token", "message:completed"]
 
 
 def test_a_reply_is_streamed_token_by_token():

@@ -244,6 +244,53 @@ def test_a_cancellation_that_nobody_asked_for_ends_the_execution(server, client)
     assert run(client)["status"] == "cancelled"
 
 
+def test_a_handler_that_is_cancelled_hears_of_it_in_all_that_it_does(server, client):
+    is_over = threading.Event()
+    raised, runs = [], []
+
+    @server.workflow("wf")
+    def handler(inputs, run):
+        runs.append(run)
+        node = run.node("n")
+        with contextlib.suppress(ExecutionCancelled):
+            run.sleep(100)
+        for call in (
+            lambda: run.sleep(0),
+            lambda: run.progress(1),
+            lambda: node.__enter__(),
+            lambda: node.stream("x"),
+            lambda: node.retry(1, "x"),
+            lambda: run.pause(),
+            lambda: run.resume(),
+            lambda: run.ask("Which?"),
+            lambda: run.emit("custom"),
+            lambda: run.check_cancelled(),
+        ):
+            try:
+                call()
+            except ExecutionCancelled as cancelled:
+                raised.append(str(cancelled))
+        is_over.set()
+
+    started = client.workflows.execute("wf")["data"]["execution_id"]
+    until(lambda: runs)
+    assert not runs[0].is_cancelled
+    client.executions.cancel(started)
+    assert is_over.wait(60)
+    assert raised == [started] * 10
+    assert runs[0].is_cancelled
+    assert server.executions[0].status == "cancelled"
+
+
+def test_a_handler_knows_what_it_runs(server, client):
+    @server.workflow("wf")
+    def handler(inputs, run):
+        return {"execution": run.execution_id, "workflow": run.workflow_id}
+
+    execution = run(client)
+    assert execution["outputs"] == {"execution": execution["id"], "workflow": "wf"}
+
+
 def test_what_a_handler_tells_after_its_end_is_not_heard(server, client):
     runs = []
 

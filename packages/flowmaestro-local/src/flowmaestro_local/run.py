@@ -85,7 +85,6 @@ class Run:
 
     def pause(self, reason: str = "") -> None:
         """Set the execution's status to ``paused``, as when it waits for a person."""
-        self.check_cancelled()
         self._set_status("paused")
         facts: dict[str, Any] = {}
         if reason:
@@ -97,7 +96,6 @@ class Run:
 
     def resume(self) -> None:
         """Set the execution's status back to ``running``."""
-        self.check_cancelled()
         self._set_status("running")
         self.emit("execution:resumed", status="running")
 
