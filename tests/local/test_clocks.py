@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime
 from unittest.mock import Mock, patch
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from freezegun import freeze_time
 from flowmaestro import FlowMaestroClient
 from flowmaestro_local import LocalServer
 from flowmaestro_local.clock import monotonic, timestamp
+from flowmaestro_local.records import now
 from tests.conftest import KEY
 
 
@@ -109,6 +111,19 @@ def test_its_own_clock_goes_on():
             pass
         assert timestamp() == 1_577_836_800
     assert abs(timestamp() - time.time()) < 60
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone is that of the system here")
+def test_what_is_shown_is_utc_wherever_it_runs(monkeypatch):
+    monkeypatch.setenv("TZ", "HERE-5")
+    time.tzset()
+    try:
+        shown = now()
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    moment = datetime.fromisoformat(shown.replace("Z", "+00:00"))
+    assert abs(moment.timestamp() - time.time()) < 60
 
 
 def test_ids_that_are_patched_are_left_to_the_test(server):

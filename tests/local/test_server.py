@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import json
 import random
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -903,6 +905,91 @@ def test_state_is_kept_over_restarts(tmp_path: Path):
         assert [one["content"] for one in messages] == ["Hello", "Hello"]
         with pytest.raises(flowmaestro.NotFoundError):
             client.threads.get(gone)
+    assert again.messages(gone) == []
+
+
+def test_a_server_that_is_started_again_goes_on_with_its_file(tmp_path: Path):
+    path = str(tmp_path / "dev.sqlite")
+    server = LocalServer(path=path)
+    server.workflow("wf")(lambda inputs: inputs)
+    server.agent("a")(lambda message: message)
+    ids = []
+    for number in range(3):
+        with server.start() as url, FlowMaestroClient(KEY, url) as client:
+            ids.append(run(client, "wf", n=number)["id"])
+            if not number:
+                threads = [client.agents.create_thread("a")["data"]["id"] for _ in range(2)]
+            # The first one is changed last, and stays the first.
+            client.threads.send_message(threads[0], f"{number}")
+    kept = LocalServer(path=path)
+    for one in (server, kept):
+        assert [(each.id, each.inputs) for each in one.executions] == [
+            (ids[number], {"n": number}) for number in range(3)
+        ]
+        assert one.threads == threads
+        texts = [each.content for each in one.messages(threads[0])]
+        assert texts == ["0", "0", "1", "1", "2", "2"]
+        assert one.messages(threads[1]) == []
+    assert kept.executions == server.executions
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_file_of_an_earlier_release_is_read(tmp_path: Path):
+    moment = "2026-01-02T03:04:05.678Z"
+    execution = {
+        "id": "e",
+        "workflow_id": "wf",
+        "inputs": {"a": 1},
+        "status": "completed",
+        "outputs": {"b": 2},
+        "error": None,
+        "started_at": moment,
+        "completed_at": moment,
+        "created_at": moment,
+        "trigger_id": None,
+        "tenant": "",
+    }
+    thread = {
+        "id": "t",
+        "agent_id": "a",
+        "metadata": {},
+        "title": None,
+        "status": "active",
+        "created_at": moment,
+        "updated_at": moment,
+        "last_message_at": moment,
+        "tenant": "",
+    }
+    message = {"id": "m", "thread_id": "t", "role": "user", "content": "hi", "created_at": moment}
+    cut = {**execution, "id": "cut", "status": "running", "outputs": None, "completed_at": None}
+    rows = [("execution", execution), ("thread", thread), ("message", message), ("execution", cut)]
+    read = "SELECT kind, id, content FROM records ORDER BY number"
+    with contextlib.closing(sqlite3.connect(tmp_path / "dev.sqlite")) as database, database:
+        database.execute(
+            "CREATE TABLE records (number INTEGER PRIMARY KEY, kind TEXT NOT NULL, "
+            "id TEXT NOT NULL, content TEXT NOT NULL, UNIQUE (kind, id))"
+        )
+        for kind, content in rows:
+            database.execute(
+                "INSERT INTO records (kind, id, content) VALUES (?, ?, ?)",
+                (kind, content["id"], json.dumps(content)),
+            )
+    server = LocalServer(path=tmp_path / "dev.sqlite")
+    error = "the server was stopped while this execution ran"
+    failed = {**cut, "status": "failed", "error": error}
+    assert [vars(one) for one in server.executions] == [execution, failed]
+    assert server.threads == ["t"]
+    assert [vars(one) for one in server.messages("t")] == [message]
+    with contextlib.closing(sqlite3.connect(tmp_path / "dev.sqlite")) as database:
+        kept = [(kind, json.loads(content)) for kind, _, content in database.execute(read)]
+    assert kept == [*rows[:3], ("execution", failed)]
+    server.agent("a")(lambda message: message)
+    with server.start() as url, FlowMaestroClient(KEY, url) as client:
+        assert client.threads.get("t")["data"]["last_message_at"] == moment
+        client.threads.delete("t")
+    with contextlib.closing(sqlite3.connect(tmp_path / "dev.sqlite")) as database:
+        assert [row[1] for row in database.execute(read)] == ["e", "cut"]
 
 
 @pytest.mark.parametrize("dialect", ["documented", "wire"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Optional
 
 from starlette.types import Message, Receive, Scope, Send
@@ -40,10 +39,6 @@ class Protocol(H11Protocol):
             await app(scope, receive, send)
 
         self.app = with_transport
-
-    def connection_lost(self, exc: Any) -> None:
-        """End the connection; one that was reset by a fault is no news."""
-        super().connection_lost(None if isinstance(exc, (OSError, asyncio.CancelledError)) else exc)
 
 
 async def disconnected(receive: Receive) -> None:
