@@ -296,20 +296,54 @@ def test_a_stream_that_was_left_stays_open_until_it_is_left_again(tmp_path):
         assert not reader.is_alive()
 
 
-def test_leaving_a_stream_leaves_it_at_the_api_too(tmp_path):
+@pytest.mark.parametrize("who", ["the program", "the recorder"])
+def test_leaving_a_stream_leaves_it_at_the_api_too(tmp_path, who):
     left = threading.Event()
 
     def stay(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n: hello\n\n")
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+        connection.sendall(head + b": hello\n\nid: 1\n")
         assert connection.recv(1) == b""
         left.set()
 
-    with raw_server(stay) as real, LocalServer.record(tmp_path / "c", to=real).start() as url:
-        with httpx.stream("GET", url, timeout=60) as response:
-            texts = response.iter_text()
-            assert next(texts) == ": hello\n\n"
+    cassette = tmp_path / "c.jsonl"
+    with raw_server(stay) as real:
+        running = LocalServer.record(cassette, to=real).start()
+        with httpx.stream("GET", running.url, timeout=60) as response:
+            text, texts = "", response.iter_text()
+            while not text.endswith("id: 1\n"):
+                text += next(texts)
             assert not left.is_set()
+            if who == "the recorder":
+                running.stop()
         assert left.wait(60)
+        until(lambda: exchanges_of(cassette))
+        running.stop()
+    (exchange,) = exchanges_of(cassette)
+    # Half an event is none.
+    assert (exchange["end"], exchange["events"]) == ("left", [": hello\n\n"])
+
+
+@pytest.mark.parametrize("who", ["the program", "the recorder"])
+def test_leaving_before_a_response_leaves_it_at_the_api_too(tmp_path, who):
+    asked, left = threading.Event(), threading.Event()
+
+    def stay(connection: socket.socket) -> None:
+        asked.set()
+        assert connection.recv(1) == b""
+        left.set()
+
+    with raw_server(stay) as real:
+        running = LocalServer.record(tmp_path / "c.jsonl", to=real).start()
+        parts = urlsplit(running.url)
+        with socket.create_connection((parts.hostname, parts.port), 60) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert asked.wait(60)
+            if who == "the recorder":
+                running.stop()
+        assert left.wait(60)
+        running.stop()
+    assert exchanges_of(tmp_path / "c.jsonl") == []
 
 
 def test_an_api_may_be_silent_for_longer_than_it_takes_to_connect(tmp_path, monkeypatch):
@@ -356,7 +390,9 @@ def test_an_api_that_cannot_be_reached(tmp_path):
     with LocalServer.record(cassette, to=address).start() as url:
         response = httpx.get(f"{url}/api/v1/workflows", timeout=60)
     assert response.status_code == 502
-    assert f"the recorder has no response from {address}: " in response.json()["message"]
+    content = response.json()
+    assert content.pop("message").startswith(f"the recorder has no response from {address}: ")
+    assert content == {"statusCode": 502, "error": "Bad Gateway", "code": "RECORDER_NO_RESPONSE"}
     assert exchanges_of(cassette) == []
 
 
@@ -462,18 +498,127 @@ def test_a_query_is_masked_by_name(tmp_path):
         assert httpx.get(f"{url}/x?{query.replace('tok', 'other')}", timeout=60).status_code == 200
 
 
-def test_headers_pass_as_they_came(tmp_path):
-    ok = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+# Of one connection: the other one has its own.
+HOP_BY_HOP = {
+    "connection": "close",
+    "keep-alive": "timeout=5",
+    "proxy-connection": "close",
+    "te": "trailers",
+    "trailer": "x",
+    "upgrade": "x",
+}
+
+
+def ask(url: str, *lines: str, body: bytes = b"") -> bytes:
+    """Send a request as it stands, and give the response as it comes."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), 60) as sock:
+        sock.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        received = b""
+        while chunk := sock.recv(65536):
+            received += chunk
+    return received
+
+
+def test_headers_pass_as_they_came_but_those_of_one_connection(tmp_path):
+    cassette = tmp_path / "c.jsonl"
+    ours = [f"{name}: {value}" for name, value in HOP_BY_HOP.items()]
+    kept = ["X-Tag: 1", "X-Tag: 2", "Cookie: caf\xe9"]
+    given = ["HTTP/1.1 200 OK", "content-length: 0", *kept, *ours, "", ""]
+    given.remove("proxy-connection: close")
     heads: list[bytes] = []
-    with raw_server(answering(ok), heads) as real:
-        with LocalServer.record(tmp_path / "c.jsonl", to=real).start() as url:
-            headers = [("x-tag", "1"), ("x-tag", "2"), ("content-length", "0"), ("cookie", "a=b")]
-            httpx.request("DELETE", url, headers=headers, timeout=60)
-        host = urlsplit(real).netloc.encode()
-    lines = heads[0].lower().split(b"\r\n")
-    for line in (b"x-tag: 1", b"x-tag: 2", b"content-length: 0", b"cookie: a=b", b"host: " + host):
-        assert lines.count(line) == 1
-    assert sum(line.startswith(b"host:") for line in lines) == 1
+    with raw_server(answering("\r\n".join(given).encode("latin-1")), heads) as real:
+        with LocalServer.record(cassette, to=real).start() as url:
+            lines = ["DELETE / HTTP/1.1", "host: x", "content-length: 0", "accept-encoding: gzip"]
+            recorded = ask(url, *lines, *kept, *ours)
+        host = urlsplit(real).netloc
+    assert heads[0].decode("latin-1").split("\r\n") == [
+        "DELETE / HTTP/1.1",
+        f"host: {host}",
+        "x-tag: 1",
+        "x-tag: 2",
+        "cookie: caf\xe9",
+        "accept-encoding: identity",
+        "content-length: 0",
+        "",
+        "",
+    ]
+    with LocalServer.replay(cassette).start() as url:
+        replayed = ask(url, *lines, "connection: close")
+    for response, cookie, length in ((recorded, "caf\xe9", []), (replayed, "masked", ["0"])):
+        head = response.decode("latin-1").partition("\r\n\r\n")[0].split("\r\n")
+        assert head[0] == "HTTP/1.1 200 OK"
+        names = {line.partition(":")[0] for line in head[1:]}
+        assert not names & set(HOP_BY_HOP)
+        values = [line.partition(": ")[2] for line in head if line.startswith("x-tag")]
+        assert values == ["1", "2"]
+        assert f"cookie: {cookie}" in head
+        lengths = [line[16:] for line in head if line.startswith("content-length")]
+        assert lengths == length
+    assert exchanges_of(cassette)[0]["headers"] == [
+        ["X-Tag", "1"],
+        ["X-Tag", "2"],
+        ["Cookie", "masked"],
+    ]
+
+
+def test_an_exchange_is_written_whole_as_soon_as_it_is_over(tmp_path, monkeypatch):
+    monkeypatch.setattr("flowmaestro_local.recording.monotonic", iter([1.0, 3.25]).__next__)
+    cassette = tmp_path / "c.jsonl"
+    head = b"HTTP/1.1 201 Created\r\nX-Own: fm_live_x\r\ncontent-length: 10\r\n\r\n"
+    heads: list[bytes] = []
+    with raw_server(answering(head + b'{"a": [1]}'), heads) as real:
+        with LocalServer.record(cassette, to=f"{real}//").start() as url:
+            target = f"{url}/fm_live_y/%2F?b=%20&a=1"
+            parts = iter([b'{"x":', b' "', b'fm_live_z"}'])
+            response = httpx.post(target, content=parts, timeout=60)
+            assert (response.status_code, response.json()) == (201, {"a": [1]})
+            # The recorder runs on.
+            until(lambda: exchanges_of(cassette))
+            header, line = map(json.loads, cassette.read_text(encoding="utf-8").splitlines())
+    assert b"\r\ncontent-length: 18\r\n" in heads[0]
+    assert b"transfer-encoding" not in heads[0]
+    recorded_at = header.pop("recorded_at")
+    assert recorded_at.endswith("Z")
+    assert header == {"flowmaestro_cassette": 1, "recorded_from": real}
+    assert line == {
+        "number": 1,
+        "method": "POST",
+        "path": "/fm_live_masked/%2F",
+        "query": "b=%20&a=1",
+        "body": {"json": {"x": "fm_live_masked"}},
+        "status": 201,
+        "headers": [["X-Own", "fm_live_masked"]],
+        "response": {"json": {"a": [1]}},
+        "events": [],
+        "end": "complete",
+        "seconds": 2.25,
+    }
+
+
+def test_a_body_whose_end_does_not_come_is_no_request(tmp_path):
+    cassette = tmp_path / "c.jsonl"
+    ok = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+    heads: list[bytes] = []
+
+    def leave(url: str, is_there: Any) -> None:
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port), 60) as sock:
+            sock.sendall(b"POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhel")
+            until(is_there)
+
+    with raw_server(answering(ok, ok), heads) as real:
+        recorder = LocalServer.record(cassette, to=real)
+        with recorder.start() as url:
+            leave(url, lambda: True)
+            for body in (b"hel", b"hello"):
+                assert httpx.post(f"{url}/x", content=body, timeout=60).text == "ok"
+    assert sorted(head.partition(b"content-length: ")[2][:1] for head in heads) == [b"3", b"5"]
+    replay = LocalServer.replay(cassette)
+    with replay.start() as url:
+        leave(url, lambda: replay.requests)
+        assert httpx.post(f"{url}/x", content=b"hello", timeout=60).text == "ok"
+        assert [one.body for one in replay.unused] == [{"text": "hel"}]
 
 
 def test_a_cassette_may_be_edited(tmp_path):
@@ -545,10 +690,13 @@ def test_a_file_that_is_not_a_cassette(tmp_path, content, says):
 
 
 def test_what_cannot_be_recorded_or_replayed(tmp_path):
-    for to in ("nope", "ftp://x", "http://", "", "http://x:99999", "http://x:y", "http://["):
+    for to in (
+        *("nope", "ftp://x", "http://", "", "http://["),
+        *("http://x:99999", "http://x:y", "http://x:0"),
+    ):
         with pytest.raises(ValueError, match=r"to must be an address such as .*, not '"):
             LocalServer.record(tmp_path / "c.jsonl", to=to)
-    for to in ("http://user:hunter2@x", "http://x?hunter2", "http://x#hunter2"):
+    for to in ("http://user:hunter2@x", "http://@x", "http://x?hunter2", "http://x#hunter2"):
         with pytest.raises(ValueError, match="without a user name, a query") as caught:
             LocalServer.record(tmp_path / "c.jsonl", to=to)
         assert "hunter2" not in str(caught.value)
