@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
+from flowmaestro_local import LocalServer
 from flowmaestro_local.__main__ import main
 
 
@@ -16,21 +19,23 @@ def project(tmp_path, monkeypatch):
     """A project with modules of all kinds, none of which is left in ``sys.modules``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
+    asking = "from importlib import import_module as load\ntry:\n    load('a_bug')\nexcept AttributeError "
     modules = {
         "fine.py": "from flowmaestro_local import LocalServer\nserver = LocalServer()\n",
         "a_bug.py": "x = None\n\n\ndef broken():\n    return x.id\n\n\nbroken()\n",
         "a_typo.py": "def broken(:\n",
         "exits.py": "import sys\nsys.exit(3)\n",
         "needs_more.py": "import not_installed_here\n",
-        "a_cause.py": "try:\n    {}['key']\nexcept KeyError as e:\n    raise RuntimeError('no') from e\n",
+        "a_cause.py": f"{asking}as e:\n    raise RuntimeError('no') from e\n",
+        "a_context.py": f"{asking}:\n    raise RuntimeError('no')\n",
         "package/__init__.py": "1 / 0\n",
     }
     for name, text in modules.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     yield tmp_path
-    for name in ("fine", "a_bug", "a_typo", "exits", "needs_more", "a_cause", "package"):
-        sys.modules.pop(name, None)
+    for name in modules:
+        sys.modules.pop(name.partition(".")[0].partition("/")[0], None)
 
 
 @pytest.mark.parametrize(
@@ -98,6 +103,7 @@ def test_a_port_in_use(capsys):
         ("exits", "SystemExit: 3", "exited"),
         ("needs_more", "ModuleNotFoundError: No module named 'not_installed_here'", "failed"),
         ("a_cause", "RuntimeError: no", "failed"),
+        ("a_context", "RuntimeError: no", "failed"),
         ("package.sub", "ZeroDivisionError: division by zero", "failed"),
     ],
 )
@@ -111,7 +117,122 @@ def test_a_bug_in_the_users_module_is_shown_with_its_line(module, last, what, ca
     # Only lines of the user's.
     assert not any("importlib" in line or "flowmaestro_local" in line for line in traceback)
     # All of them: what it was caused by, too.
-    assert ("KeyError: 'key'" in traceback) == (module == "a_cause")
+    bug = "AttributeError: 'NoneType' object has no attribute 'id'"
+    assert (bug in traceback) == (module in ("a_bug", "a_cause", "a_context"))
+
+
+@pytest.fixture
+def cassette(project):
+    """A cassette without an exchange."""
+    with LocalServer.record(project / "some.jsonl", to="http://127.0.0.1:9").start():
+        return "some.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--app", "fine:server"], "FlowMaestro, local, at URL (Ctrl-C stops it)"),
+        (
+            ["record", "--to", "http://127.0.0.1:9/base/"],
+            "recording http://127.0.0.1:9/base/ to cassette.jsonl, at URL (Ctrl-C stops it)",
+        ),
+        (
+            ["record", "--to", "http://127.0.0.1:9", "--cassette", "{url}.jsonl"],
+            "recording http://127.0.0.1:9 to {url}.jsonl, at URL (Ctrl-C stops it)",
+        ),
+        (["replay", "some.jsonl"], "replaying some.jsonl, at URL (Ctrl-C stops it)"),
+    ],
+)
+@pytest.mark.parametrize("way", ["Ctrl-C", "a stop"])
+def test_what_a_command_says_until_it_is_stopped(
+    arguments, told, way, cassette, project, capsys, monkeypatch
+):
+    stopped = []
+
+    def stop(running: Any) -> None:
+        stopped.append(running)
+        assert running.is_running
+        if way == "Ctrl-C":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("flowmaestro_local.running.Running.wait", stop)
+    assert main([*arguments, "--port", "0"]) == 0
+    (running,) = stopped
+    assert capsys.readouterr() == (told.replace("URL", running.url) + "\n", "")
+    assert running.url.startswith("http://127.0.0.1:")
+    assert running.is_running == (way == "a stop")
+    running.stop()
+    if arguments[0] == "record":
+        name = arguments[-1] if "--cassette" in arguments else "cassette.jsonl"
+        assert json.loads((project / name).read_text())["recorded_from"] == arguments[2].rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["--app", "fine:server"], "server.LocalServer"),
+        (["record", "--to", "http://x"], "recording.Recorder"),
+        (["replay", "some.jsonl"], "replaying.Replay"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("more", "address"),
+    [
+        ([], (8787, "127.0.0.1")),
+        (["--port", "65535", "--host", "0.0.0.0"], (65535, "0.0.0.0")),
+        (["--port=0"], (0, "127.0.0.1")),
+    ],
+)
+def test_where_a_command_listens(command, name, more, address, cassette, monkeypatch):
+    def start(_: object, *arguments: object) -> None:
+        assert arguments == address
+        raise OSError("it was asked to start")
+
+    monkeypatch.setattr(f"flowmaestro_local.{name}.start", start)
+    assert main([*command, *more]) == 2
+
+
+@pytest.mark.parametrize("command", [[], ["record"], ["replay"]])
+def test_the_help_says_what_each_argument_is(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    assert caught.value.code == 0
+    # It breaks lines where the terminal does.
+    text = " ".join(capsys.readouterr().out.split())
+    for says in {
+        "": (
+            "usage: python -m flowmaestro_local [-h] --app APP",
+            "Serve a LocalServer of yours to programs in any language.",
+            "--app APP module:name of a LocalServer",
+            "More commands: `record --to URL` writes what a real API responds to a cassette, "
+            "and `replay CASSETTE` responds as it did; each has --help.",
+        ),
+        "record": (
+            "usage: python -m flowmaestro_local record [-h] --to URL",
+            "Stand between a program and a FlowMaestro API, and write what passes to a cassette. "
+            "API keys and secrets are masked in it; webhooks are left alone.",
+            "--to URL the API's address",
+            "the file to write, replaced where there is one (default cassette.jsonl)",
+        ),
+        "replay": (
+            "usage: python -m flowmaestro_local replay [-h]",
+            "Respond as recorded, without the API that a cassette was recorded from.",
+            "cassette a file that `record` wrote",
+        ),
+    }["".join(command)]:
+        assert says in text
+    assert "--port PORT 0 takes a free one (default 8787)" in text
+    assert "--host HOST default 127.0.0.1" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"), [(["record"], "--to"), (["replay"], "cassette"), ([], "--app")]
+)
+def test_what_a_command_needs(arguments, missing, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert f"the following arguments are required: {missing}\n" in capsys.readouterr().err
 
 
 def test_help_names_the_commands():
@@ -130,10 +251,6 @@ def test_the_arguments_are_those_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["flowmaestro_local", "--app", "fine"])
     assert main() == 2
     assert "--app must be module:name" in capsys.readouterr().err
-    for arguments in ([], ["--port", "0"]):
-        with pytest.raises(SystemExit):
-            main(arguments)
-        assert "the following arguments are required: --app" in capsys.readouterr().err
 
 
 def test_a_server_that_ends_by_itself_is_an_error(monkeypatch, capsys):

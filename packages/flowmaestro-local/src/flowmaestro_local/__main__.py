@@ -53,7 +53,7 @@ def _serve(arguments: list[str]) -> int:
     _add_address(parser)
     chosen = parser.parse_args(arguments)
     server = _find(chosen.app)
-    return _until_stopped(server.start, chosen, "FlowMaestro, local, at {url} (Ctrl-C stops it)")
+    return _until_stopped(server.start, chosen, "FlowMaestro, local")
 
 
 def _record(arguments: list[str]) -> int:
@@ -72,8 +72,7 @@ def _record(arguments: list[str]) -> int:
     _add_address(parser)
     chosen = parser.parse_args(arguments)
     recorder = LocalServer.record(chosen.cassette, to=chosen.to)
-    told = f"recording {chosen.to} to {chosen.cassette}, at {{url}} (Ctrl-C stops it)"
-    return _until_stopped(recorder.start, chosen, told)
+    return _until_stopped(recorder.start, chosen, f"recording {chosen.to} to {chosen.cassette}")
 
 
 def _replay(arguments: list[str]) -> int:
@@ -85,9 +84,7 @@ def _replay(arguments: list[str]) -> int:
     _add_address(parser)
     chosen = parser.parse_args(arguments)
     replay = LocalServer.replay(chosen.cassette)
-    return _until_stopped(
-        replay.start, chosen, f"replaying {chosen.cassette}, at {{url}} (Ctrl-C stops it)"
-    )
+    return _until_stopped(replay.start, chosen, f"replaying {chosen.cassette}")
 
 
 def _add_address(parser: argparse.ArgumentParser) -> None:
@@ -104,10 +101,10 @@ def _port(text: str) -> int:
 
 
 def _until_stopped(
-    start: Callable[[int, str], Running], chosen: argparse.Namespace, told: str
+    start: Callable[[int, str], Running], chosen: argparse.Namespace, what: str
 ) -> int:
     running = start(chosen.port, chosen.host)
-    print(told.replace("{url}", running.url), flush=True)
+    print(f"{what}, at {running.url} (Ctrl-C stops it)", flush=True)
     try:
         running.wait()
     except KeyboardInterrupt:

@@ -133,7 +133,6 @@ class Running:
                 http=HttpProtocol,
                 ws="none",
                 lifespan="off",
-                loop="asyncio",
                 log_config=None,
                 access_log=False,
                 log_level="critical",
