@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from flowmaestro_local import LocalServer
 from flowmaestro_local.access import ALL_SCOPES
 from flowmaestro_local.routes import ROUTES
+from tests.raw import raw_server, response
 from tests.receiver import Receiver, until
 
 pytestmark = pytest.mark.once
@@ -223,8 +225,22 @@ def test_executions(client):
     error = client.send("POST", f"/executions/{held}/cancel").json()["error"]
     message = "Execution cannot be cancelled. Current status: cancelled"
     assert error == {"code": "validation_error", "message": message}
+    client.server.broken_workflow("broken")
+    message = "No executable nodes found for workflow: Broken"
+    error = client.send("POST", "/workflows/broken/execute")
+    assert error.json()["error"] == {"code": "execution_failed", "message": message}
+    never = client.server.executions[-1].id
+    assert shown(client.data("GET", f"/executions/{never}")) == {
+        **item,
+        "workflow_id": "broken",
+        "status": "pending",
+        "inputs": {},
+        "outputs": None,
+        "started_at": None,
+        "completed_at": None,
+    }
     listed = client.data("GET", "/executions")
-    assert [one["id"] for one in listed] == [held, failed, done]
+    assert [one["id"] for one in listed] == [never, held, failed, done]
     listed = client.data("GET", "/executions?status=failed")
     assert [one["id"] for one in listed] == [failed]
 
@@ -396,6 +412,54 @@ def test_knowledge_bases(client):
     assert error == {"code": "validation_error", "message": "Query is required"}
 
 
+def test_what_is_registered_with_all_that_it_may_have(client):
+    server = client.server
+    times = {"created_at": "<time>", "updated_at": "<time>"}
+    about = {"name": "My own", "description": "Does."}
+    server.workflow("wf_own", **about)(lambda: None)
+    server.broken_workflow("wf_broken", name="No nodes")
+    tools = [{"id": "t"}]
+    runs_on = {"model": "m", "provider": "p"}
+    details = {"system_prompt": "s", "temperature": 0.1, "max_tokens": 5}
+    server.agent("agent_own", **about, **runs_on, **details, tools=tools)(lambda: "")
+    tools[0]["id"] = "changed"
+    server.knowledge_base("kb_own", **about, chunk_size=10, chunk_overlap=2)
+    server.trigger("trigger_own", "wf_own", name="By time", trigger_type="schedule")
+    own = {"id": "wf_own", **about, "version": 1, **times, "inputs": None}
+    assert shown(client.data("GET", "/workflows/wf_own")) == own
+    own = {**own, "id": "wf_broken", "name": "No nodes", "description": None}
+    assert shown(client.data("GET", "/workflows/wf_broken")) == own
+    assert shown(client.data("GET", "/agents/agent_own")) == {
+        "id": "agent_own",
+        **about,
+        **runs_on,
+        **details,
+        **times,
+        "available_tools": [{"id": "t"}],
+    }
+    assert shown(client.data("GET", "/knowledge-bases/kb_own")) == {
+        "id": "kb_own",
+        **about,
+        "document_count": 0,
+        "chunk_count": 0,
+        "embedding_model": "text-embedding-3-small",
+        "chunk_size": 10,
+        "chunk_overlap": 2,
+        **times,
+    }
+    own = next(one for one in client.data("GET", "/triggers") if one["id"] == "trigger_own")
+    assert shown(own) == {
+        "id": "trigger_own",
+        "workflow_id": "wf_own",
+        "name": "By time",
+        "trigger_type": "schedule",
+        "enabled": True,
+        "last_triggered_at": None,
+        "trigger_count": 0,
+        **times,
+    }
+
+
 def test_webhooks(client):
     with Receiver() as receiver:
         created = client.webhook(receiver.url, "execution.completed")
@@ -514,6 +578,33 @@ def test_deliveries_tell_their_attempts(client):
         assert (item["attempts"], item["response_status"]) == (3, None)
         assert "refused" in item["error_message"]
         assert TIME.fullmatch(item["last_attempt_at"])
+
+
+def test_a_delivery_on_its_way_is_pending(client):
+    may_respond = threading.Event()
+
+    def respond(connection: socket.socket) -> None:
+        may_respond.wait(60)
+        connection.sendall(response(b""))
+
+    with raw_server(respond) as url:
+        webhook = client.webhook(url, "execution.completed")["id"]
+        client.execute()
+        path = f"/webhooks/{webhook}/deliveries"
+        until(lambda: client.data("GET", path))
+        (delivery,) = client.data("GET", path)
+        assert shown({**delivery, "id": ""}) == {
+            "id": "",
+            "event_type": "execution.completed",
+            "status": "pending",
+            "attempts": 0,
+            "response_status": None,
+            "error_message": None,
+            "created_at": "<time>",
+            "last_attempt_at": None,
+        }
+        may_respond.set()
+        until(lambda: client.data("GET", path)[0]["status"] == "success")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,13 @@ def test_the_asynchronous_fixture_and_a_server_that_is_fresh(pytester: pytest.Py
         """
         import asyncio
 
+        import pytest
+        from flowmaestro import FlowMaestroError
+
+        seen = []
+
         def test_async(flowmaestro_server, async_flowmaestro_client):
+            seen.append(flowmaestro_server)
             flowmaestro_server.workflow("wf")(lambda inputs: inputs)
 
             async def main():
@@ -38,9 +44,21 @@ def test_the_asynchronous_fixture_and_a_server_that_is_fresh(pytester: pytest.Py
         def test_fresh(flowmaestro_server):
             assert flowmaestro_server.executions == []
             assert flowmaestro_server.requests == []
+            with pytest.raises(RuntimeError, match="does not run"):
+                seen[0].url
+
+        def test_client(flowmaestro_server, flowmaestro_client):
+            assert flowmaestro_client.workflows.list()["data"] == []
+            headers = flowmaestro_server.requests[0].headers
+            assert "fm_live_test" in (headers.get("x-api-key"), headers["authorization"][7:])
+            seen.append(flowmaestro_client)
+
+        def test_closed():
+            with pytest.raises(FlowMaestroError, match="client is closed"):
+                seen[1].workflows.list()
         """
     )
-    pytester.runpytest_subprocess("-q", timeout=110).assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("-q", timeout=110).assert_outcomes(passed=4)
 
 
 def python(code: str, *arguments: str) -> str:
@@ -75,13 +93,13 @@ def test_a_whole_run_loads_no_server(pytester: pytest.Pytester):
     pytester.runpytest_subprocess("-q", timeout=110).assert_outcomes(passed=1)
 
 
-WITHOUT_SQLITE = """
+WITHOUT = """
 import sys
-sys.modules["_sqlite3"] = None
+sys.modules[sys.argv[1]] = None
 import pytest
 
 import flowmaestro_local
-sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]]))
+sys.exit(pytest.main(["-q", "-rs", "-p", "no:cacheprovider", sys.argv[2]]))
 """
 
 
@@ -97,7 +115,19 @@ def test_a_python_without_sqlite_can_test(tmp_path: Path):
         "    with pytest.raises(ImportError, match='sqlite'):\n"
         "        LocalServer(path=tmp_path / 'db')\n"
     )
-    assert "2 passed" in python(WITHOUT_SQLITE, str(tmp_path))
+    assert "2 passed" in python(WITHOUT, "_sqlite3", str(tmp_path))
+
+
+def test_a_project_without_the_client_has_the_server(tmp_path: Path):
+    (tmp_path / "test_it.py").write_text(
+        "def test_server(flowmaestro_server): assert flowmaestro_server.url\n"
+        "def test_one(flowmaestro_client): ...\n"
+        "def test_two(async_flowmaestro_client): ...\n"
+    )
+    said = python(WITHOUT, "flowmaestro", str(tmp_path))
+    assert "1 passed, 2 skipped" in said
+    for fixture in ("flowmaestro_client", "async_flowmaestro_client"):
+        assert f": the fixture {fixture} needs the package flowmaestro" in said
 
 
 def test_the_names_of_the_package_are_there():
