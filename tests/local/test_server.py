@@ -775,7 +775,13 @@ def test_a_server_that_ends_by_itself_says_why_and_starts_again(monkeypatch):
 def test_a_port_in_use_says_so():
     with LocalServer().start() as url:
         port = int(url.rpartition(":")[2])
-        with pytest.raises(OSError, match=f"port {port} on 127.0.0.1 is in use"):
+        says = (
+            f"port {port} on 127.0.0.1 is in use: stop what listens there, or choose another port"
+        )
+        with pytest.raises(OSError, match=rf"{says} \(0 takes a free one\)$"):
+            LocalServer().start(port)
+    for port in (65_536, -1):
+        with pytest.raises(ValueError, match=f"^a port is a number from 0 to 65535, not {port}$"):
             LocalServer().start(port)
 
 

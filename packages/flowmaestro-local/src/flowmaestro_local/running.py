@@ -136,11 +136,7 @@ class Running:
                 log_config=None,
                 access_log=False,
                 log_level="critical",
-                # Each response has its own, of a clock that tests may have stopped.
-                date_header=False,
-                server_header=False,
                 timeout_keep_alive=72,
-                timeout_graceful_shutdown=1,
                 backlog=4096,
             )
         )
@@ -162,7 +158,11 @@ class Running:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its ticks, which ask the time ten times a second."""
+    """uvicorn without its ticks, which ask the time ten times a second.
+
+    Nor does it add headers then: each response has a date already, of a clock that tests may
+    have stopped.
+    """
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
