@@ -432,4 +432,5 @@ def test_a_threads_stream_tells_its_replies():
                         break
     names = [one.name for one in events_of(text)]
     assert names == ["connected", "message:started", "message:token", "message:completed"]
+    assert [one.id for one in events_of(text)] == [None, "1", "2", "3"]
     assert events_of(text)[0].data == {"type": "connected", "thread_id": thread}

@@ -8,6 +8,7 @@ import functools
 import inspect
 import json
 import random
+import re
 import socket
 import sqlite3
 import subprocess
@@ -25,6 +26,7 @@ import pytest
 import flowmaestro
 from flowmaestro import FlowMaestroClient
 from flowmaestro_local import ExecutionCancelled, Faults, KnowledgeBase, LocalServer, Node, Run
+from flowmaestro_local.access import ALL_SCOPES
 from flowmaestro_local.http import Protocol
 from flowmaestro_local.recording import Recorder
 from flowmaestro_local.replaying import Replay
@@ -370,28 +372,67 @@ def test_a_handler_that_cannot_be_called_is_refused_at_registration():
         server.workflow("wf")(lambda inputs, run, more: None)
     with pytest.raises(TypeError, match=r"agent 'a' can take message and history, but .*requires"):
         server.agent("a")(lambda a, b, *, c: None)
-    with pytest.raises(TypeError, match="must be a function"):
-        server.workflow("wf")("nope")
+    with pytest.raises(
+        TypeError, match=r"^the handler of workflow 'wf' must be a function, not 'n'$"
+    ):
+        server.workflow("wf")("n")
+
+    class Nameless:
+        def __call__(self, a, b, c): ...
+
+        def __repr__(self) -> str:
+            return "<nameless>"
+
+    with pytest.raises(TypeError, match=r"history, but <nameless>\(a, b, c\) requires more$"):
+        server.agent("a")(Nameless())
 
 
 def test_what_is_registered_twice_or_makes_no_sense_is_refused():
     server = LocalServer()
     server.workflow("wf")(lambda: None)
-    with pytest.raises(ValueError, match="there is a workflow 'wf' already"):
-        server.workflow("wf")(lambda: None)
-    with pytest.raises(ValueError, match="not empty"):
-        server.agent("")(lambda: "")
-    with pytest.raises(ValueError, match="no workflow 'other'"):
-        server.trigger("t", "other")
+    server.agent("a")(lambda: "")
+    server.knowledge_base("k")
+    server.trigger("t", "wf")
+
+    def register(kind: str, thing_id: Any) -> None:
+        if kind == "a knowledge base":
+            server.knowledge_base(thing_id)
+        elif kind == "a trigger":
+            server.trigger(thing_id, "wf")
+        else:
+            (server.agent if kind == "an agent" else server.workflow)(thing_id)(lambda: "")
+
+    for kind, taken, name in (
+        ("a workflow", "wf", "<lambda>"),
+        ("an agent", "a", "<lambda>"),
+        ("a knowledge base", "k", "Knowledge base"),
+        ("a trigger", "t", "Trigger"),
+    ):
+        for thing_id, says in (
+            (taken, f"there is {kind} '{taken}' already ({name}); give this one another id"),
+            ("", f"the id of {kind} must be a string that is not empty"),
+            (5, f"the id of {kind} must be a string that is not empty"),
+        ):
+            with pytest.raises(ValueError, match=f"^{re.escape(says)}$"):
+                register(kind, thing_id)
+    for thing_id in ("wf", ""):
+        with pytest.raises(ValueError, match="a workflow"):
+            server.broken_workflow(thing_id)
+    with pytest.raises(ValueError, match=r"^there is no workflow 'other'; register it first$"):
+        server.trigger("t2", "other")
+    says = "^chunk_size must be more than chunk_overlap, which is 0 or more$"
     for overlap in (10, 11, -1):
-        with pytest.raises(ValueError, match="chunk_overlap"):
-            server.knowledge_base("k", chunk_size=10, chunk_overlap=overlap)
-    assert server.knowledge_base("k", chunk_size=10, chunk_overlap=0).chunk_overlap == 0
-    with pytest.raises(ValueError, match="begins with fm_live_"):
+        with pytest.raises(ValueError, match=says):
+            server.knowledge_base("k2", chunk_size=10, chunk_overlap=overlap)
+    assert server.knowledge_base("k2", chunk_size=10, chunk_overlap=0).chunk_overlap == 0
+    with pytest.raises(ValueError, match=r"^a key begins with fm_live_$"):
         server.add_key("sk_1")
-    with pytest.raises(ValueError, match="no scope workflows:all"):
-        server.add_key("fm_live_1", scopes=["workflows:all"])
-    with pytest.raises(ValueError, match="no dialect 'klingon'"):
+    says = f"^there is no scope a:b, z; there are {', '.join(sorted(ALL_SCOPES))}$"
+    with pytest.raises(ValueError, match=says):
+        server.add_key("fm_live_1", scopes=["z", "agents:read", "a:b"])
+    with pytest.raises(
+        ValueError, match=r"^there is no dialect 'klingon'; use wire or documented$"
+    ):
         LocalServer(dialect="klingon")
     with pytest.raises(ValueError, match="max_running must be more than 0"):
         LocalServer(max_running=0)

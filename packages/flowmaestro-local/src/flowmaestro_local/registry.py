@@ -114,14 +114,19 @@ class Registry:
     def add(self, kind: str, things: dict[str, Any], thing: Any) -> None:
         """Register a thing under its id.
 
+        Args:
+            kind: What it is, as in ``"an agent"``.
+            things: Those of its kind.
+            thing: The thing.
+
         Raises:
             ValueError: The id is empty or taken.
         """
         if not isinstance(thing.id, str) or not thing.id:
-            raise ValueError(f"the id of a {kind} must be a string that is not empty")
+            raise ValueError(f"the id of {kind} must be a string that is not empty")
         if thing.id in things:
             raise ValueError(
-                f"there is a {kind} {thing.id!r} already ({things[thing.id].name}); "
+                f"there is {kind} {thing.id!r} already ({things[thing.id].name}); "
                 "give this one another id"
             )
         things[thing.id] = thing

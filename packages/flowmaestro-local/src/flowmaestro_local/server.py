@@ -152,7 +152,7 @@ class LocalServer:
             shown = None if inputs is None else {key: dict(one) for key, one in inputs.items()}
             title = name or _title(handler, "workflow")
             workflow = Workflow(workflow_id, title, description, shown, handler, arguments)
-            self._registry.add("workflow", self._registry.workflows, workflow)
+            self._registry.add("a workflow", self._registry.workflows, workflow)
             return handler
 
         return register
@@ -164,7 +164,7 @@ class LocalServer:
             ValueError: The id is empty or taken.
         """
         workflow = Workflow(workflow_id, name, None, None, None, Arguments((), {}))
-        self._registry.add("workflow", self._registry.workflows, workflow)
+        self._registry.add("a workflow", self._registry.workflows, workflow)
 
     def agent(
         self,
@@ -217,7 +217,7 @@ class LocalServer:
                 max_tokens,
                 [dict(tool) for tool in tools],
             )
-            self._registry.add("agent", self._registry.agents, agent)
+            self._registry.add("an agent", self._registry.agents, agent)
             return handler
 
         return register
@@ -250,7 +250,7 @@ class LocalServer:
         if not 0 <= chunk_overlap < chunk_size:
             raise ValueError("chunk_size must be more than chunk_overlap, which is 0 or more")
         base = KnowledgeBase(knowledge_base_id, name, description, chunk_size, chunk_overlap)
-        self._registry.add("knowledge base", self._registry.knowledge_bases, base)
+        self._registry.add("a knowledge base", self._registry.knowledge_bases, base)
         for title, text in (documents or {}).items():
             base.add(title, text)
         return base
@@ -272,7 +272,7 @@ class LocalServer:
         if workflow_id not in self._registry.workflows:
             raise ValueError(f"there is no workflow {workflow_id!r}; register it first")
         trigger = Trigger(trigger_id, workflow_id, name, trigger_type, enabled)
-        self._registry.add("trigger", self._registry.triggers, trigger)
+        self._registry.add("a trigger", self._registry.triggers, trigger)
         return trigger
 
     def add_key(
