@@ -114,6 +114,22 @@ def test_keys_and_secrets_pass_through_and_are_masked(tmp_path):
         assert client.workflows.execute("wf", inputs)["data"]["status"] == "pending"
 
 
+def test_a_body_that_comes_in_many_parts_passes_whole(tmp_path):
+    cassette = tmp_path / "c.jsonl"
+    server = LocalServer()
+    server.workflow("wf")(lambda: None)
+    inputs = {"x": "x" * 900_000}
+    with server.start() as real, LocalServer.record(cassette, to=real).start() as url:
+        with FlowMaestroClient(KEY, url) as client:
+            assert client.workflows.execute("wf", inputs)["data"]["inputs"] == inputs
+    assert server.executions[0].inputs == inputs
+    assert server.requests[0].json == {"inputs": inputs}
+    replay = LocalServer.replay(cassette)
+    with replay.start() as url, FlowMaestroClient(KEY, url) as client:
+        assert client.workflows.execute("wf", inputs)["data"]["inputs"] == inputs
+    assert replay.requests[0].json == {"inputs": inputs}
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
