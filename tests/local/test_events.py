@@ -322,6 +322,41 @@ def test_a_documented_stream_goes_on_after_the_last_event_id():
             assert end.data["outputs"] == {"done": True}
 
 
+def test_a_stream_that_goes_on_while_its_execution_runs_has_each_event_once():
+    server = LocalServer(dialect="documented")
+    told, go_on = threading.Event(), threading.Event()
+
+    @server.workflow("wf")
+    def handler(inputs, run):
+        for number in range(2):
+            run.emit("custom", number=number)
+        run.pause()
+        told.set()
+        go_on.wait(60)
+        run.emit("custom", number=2)
+
+    with server.start() as url:
+        with httpx.Client(base_url=f"{url}/api/v1", headers=HEADERS, timeout=60) as http:
+            started = http.post("/workflows/wf/execute").json()["data"]["execution_id"]
+            assert told.wait(60)
+            until(lambda: server.executions[0].status == "paused")
+            headers, text = {"last-event-id": "2"}, ""
+            path = f"/executions/{started}/events"
+            with http.stream("GET", path, headers=headers) as response:
+                for chunk in response.iter_text():
+                    text += chunk
+                    if "execution:paused" in text:
+                        go_on.set()
+    connected, *events = events_of(text)
+    assert connected.data["status"] == "paused"
+    assert [(one.id, one.name, one.data.get("number")) for one in events] == [
+        ("3", "custom", 1),
+        ("4", "execution:paused", None),
+        ("5", "custom", 2),
+        ("6", "execution:completed", None),
+    ]
+
+
 def test_a_wire_stream_knows_no_last_event_id_and_no_types_of_its_own():
     server = LocalServer(live_events=True)
     server.workflow("wf")(lambda: {"a": [1, 2]})

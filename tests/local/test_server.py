@@ -30,6 +30,7 @@ from flowmaestro_local.access import ALL_SCOPES
 from flowmaestro_local.http import Protocol
 from flowmaestro_local.recording import Recorder
 from flowmaestro_local.replaying import Replay
+from flowmaestro_local.running import Running, listen
 from flowmaestro_local.search import rank
 from tests.conftest import KEY
 from tests.receiver import Receiver, until
@@ -834,9 +835,65 @@ def test_a_server_runs_once_at_a_time_and_can_be_started_again():
         with pytest.raises(RuntimeError, match=f"runs already, at {first}"):
             server.start()
         assert server.url == first
-    with server.start() as url:
-        assert httpx.get(url, timeout=60).status_code == 200
+        with FlowMaestroClient(KEY, first) as client:
+            client.webhooks.create(name="n", url="http://127.0.0.1:9/", events=["execution.failed"])
+    with server.start() as url, FlowMaestroClient(KEY, url) as client:
+        assert [one["name"] for one in client.webhooks.list()["data"]] == ["n"]
     server.stop()
+
+
+def test_what_goes_wrong_behind_the_scenes_stands_in_the_log_but_for_resets(caplog):
+    class Site:
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+        async def stop(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    def fail(error: BaseException) -> None:
+        raise error
+
+    def make_site(stopping: object) -> Site:
+        for error in (ConnectionResetError(), asyncio.CancelledError(), ZeroDivisionError()):
+            asyncio.get_running_loop().call_soon(fail, error)
+        return Site()
+
+    Running(make_site, listen("127.0.0.1", 0)).stop()
+    assert [type(one.exc_info[1]) for one in caplog.records] == [ZeroDivisionError]
+
+
+def test_a_program_may_end_without_stopping_anything(tmp_path: Path):
+    code = f"""
+import asyncio, socket, threading
+from urllib.parse import urlsplit
+import httpx
+from flowmaestro_local import LocalServer
+began = threading.Semaphore(0)
+server = LocalServer()
+@server.workflow("plain")
+def plain():
+    began.release()
+    threading.Event().wait()
+@server.workflow("coroutine")
+async def coroutine():
+    began.release()
+    await asyncio.Event().wait()
+real = server.start().url
+url = LocalServer.record({str(tmp_path / "c.jsonl")!r}, to=real).start().url
+headers = {{"x-api-key": "fm_live_x"}}
+for name in ("plain", "coroutine"):
+    path = f"/api/v1/workflows/{{name}}/execute"
+    started = httpx.post(url + path, headers=headers).json()["data"]["execution_id"]
+    began.acquire()
+parts = urlsplit(url)
+sock = socket.create_connection((parts.hostname, parts.port))
+head = f"GET /api/v1/executions/{{started}}/events HTTP/1.1\\r\\nhost: x\\r\\nx-api-key: fm_live_x"
+sock.sendall(f"{{head}}\\r\\n\\r\\n".encode())
+sock.recv(65536)
+print("the end", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=110)
+    assert (done.returncode, done.stdout) == (0, "the end\n"), done.stderr
 
 
 def test_a_stop_of_what_was_stopped_leaves_a_later_start_alone():
