@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
 import functools
@@ -840,6 +841,45 @@ def test_a_server_runs_once_at_a_time_and_can_be_started_again():
     with server.start() as url, FlowMaestroClient(KEY, url) as client:
         assert [one["name"] for one in client.webhooks.list()["data"]] == ["n"]
     server.stop()
+
+
+def test_a_stop_after_a_wait_that_was_interrupted_waits_for_the_servers_end():
+    main, cleaned = threading.main_thread().ident, []
+
+    def is_waiting() -> bool:
+        frame = sys._current_frames()[main]
+        while frame is not None and frame.f_code.co_filename != running_file:
+            frame = frame.f_back
+        return frame is not None
+
+    def interrupt() -> None:
+        until(is_waiting)
+        _thread.interrupt_main()
+
+    running_file = inspect.getsourcefile(Running)
+    server = LocalServer()
+    began = threading.Event()
+
+    @server.workflow("wf")
+    async def handler():
+        try:
+            began.set()
+            await asyncio.sleep(600)
+        finally:
+            await asyncio.sleep(0.1)
+            cleaned.append(True)
+
+    running = server.start()
+    with FlowMaestroClient(KEY, running.url) as client:
+        client.workflows.execute("wf")
+    assert began.wait(60)
+    with pytest.raises(KeyboardInterrupt):
+        threading.Thread(target=interrupt).start()
+        running.wait()
+    assert running.is_running
+    running.stop()
+    assert not running.is_running
+    assert cleaned == [True]
 
 
 def test_what_goes_wrong_behind_the_scenes_stands_in_the_log_but_for_resets(caplog):

@@ -64,6 +64,7 @@ class Running:
         self.is_running = True
         self._is_stopped = False
         self._started = threading.Event()
+        self._ended = threading.Event()
         self._problem: Optional[BaseException] = None
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._stopping: Optional[asyncio.Event] = None
@@ -104,8 +105,9 @@ class Running:
         Raises:
             RuntimeError: It ended by itself, which is a fault of it.
         """
-        while self._thread.is_alive():
-            self._thread.join(0.2)
+        # Not by join(): before Python 3.13, one that Ctrl-C interrupts takes its thread for ended.
+        while not self._ended.wait(0.2):
+            pass
         if self._problem is not None:
             raise RuntimeError("the server has ended by itself") from self._problem
 
@@ -121,6 +123,7 @@ class Running:
             self._started.set()
             self._sock.close()
             close_event_loop(loop, _CLEAN_UP_SECONDS)
+            self._ended.set()
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
