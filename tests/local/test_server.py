@@ -726,8 +726,16 @@ def test_a_server_listens_where_it_is_told_and_at_once_again(tmp_path: Path):
 def test_a_stop_ends_all_that_is_open():
     server = LocalServer(dialect="documented")
     server.stop()
-    release = threading.Event()
-    server.workflow("wf")(lambda: release.wait(100))
+    was_told = threading.Event()
+
+    @server.workflow("wf")
+    def handler(inputs, run):
+        try:
+            run.sleep(600)
+        except ExecutionCancelled:
+            was_told.set()
+            raise
+
     running = server.start()
     address = urlsplit(running.url)
     path, key = "/api/v1/workflows/wf/execute", f"x-api-key: {KEY}\r\n\r\n"
@@ -753,7 +761,7 @@ def test_a_stop_ends_all_that_is_open():
                     pass
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((address.hostname, address.port), 60)
-    release.set()
+    assert was_told.wait(60)
     assert not running.is_running
     # It was stopped, and did not end by itself.
     running.wait()
@@ -1065,6 +1073,8 @@ def test_a_server_that_is_started_again_goes_on_with_its_file(tmp_path: Path):
                 threads = [client.agents.create_thread("a")["data"]["id"] for _ in range(2)]
             # The first one is changed last, and stays the first.
             client.threads.send_message(threads[0], f"{number}")
+        # A server that is stopped has its file no longer open, which is whole.
+        assert [one.name for one in tmp_path.iterdir()] == ["dev.sqlite"]
     kept = LocalServer(path=path)
     for one in (server, kept):
         assert [(each.id, each.inputs) for each in one.executions] == [
