@@ -848,7 +848,11 @@ def test_a_server_runs_once_at_a_time_and_can_be_started_again():
             client.webhooks.create(name="n", url="http://127.0.0.1:9/", events=["execution.failed"])
     with server.start() as url, FlowMaestroClient(KEY, url) as client:
         assert [one["name"] for one in client.webhooks.list()["data"]] == ["n"]
-    server.stop()
+    running = server.start()
+    assert running.is_running
+    for _ in range(2):
+        server.stop()
+        assert not running.is_running
 
 
 def test_a_stop_after_a_wait_that_was_interrupted_waits_for_the_servers_end():
