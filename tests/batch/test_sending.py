@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from flowmaestro import ServerError, ValidationError
+from flowmaestro import ConnectionError, ServerError, ValidationError
 from flowmaestro_batch import Sent, Ticket
 from flowmaestro_batch._sync import compat
 from flowmaestro_batch.sending import refused, sent_by, sent_of
@@ -90,13 +90,13 @@ def test_a_response_without_an_id_leaves_a_doubt(data):
 def test_a_row_that_python_cannot_send_is_refused():
     sent = refused(TypeError("no such type"), None)
     assert isinstance(sent.error, ValidationError)
-    assert (sent.error.code, str(sent.error)) == ("inputs_invalid", "[inputs_invalid] no such type")
+    assert (sent.error.code, str(sent.error)) == ("inputs_invalid", "no such type")
 
 
 def test_limits_count_where_there_was_a_response():
     limit = object()
     assert refused(ServerError("m", status_code=503), limit).rate_limit is limit
-    assert refused(ServerError("m"), limit).rate_limit is None
+    assert refused(ConnectionError("m"), limit).rate_limit is None
 
 
 @pytest.mark.parametrize(

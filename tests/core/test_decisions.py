@@ -219,13 +219,14 @@ def test_only_an_id_that_cannot_exist_is_not_tried_again():
 
 def test_a_missing_route_is_told_from_a_missing_thing():
     message = "Route GET:/api/v1/threads/t/events not found"
-    missing = errors.NotFoundError(message, status_code=404)
+    missing = error_of(answer(404, f'{{"message": "{message}"}}'.encode()), 0.0)
+    assert isinstance(missing, errors.NotFoundError)
     assert is_missing_route(missing) is True
     for other in (
         errors.NotFoundError(message, status_code=404, code="resource_not_found"),
         errors.ServerError(message, status_code=500),
-        errors.NotFoundError("Thread not found: Route /api/v1", status_code=404),
-        errors.NotFoundError("Route GET:/elsewhere not found", status_code=404),
+        error_of(answer(404, b'{"message": "Thread not found: Route /api/v1"}'), 0.0),
+        error_of(answer(404, b'{"message": "Route GET:/elsewhere not found"}'), 0.0),
     ):
         assert is_missing_route(other) is False
 

@@ -21,6 +21,7 @@ from flowmaestro_core.config import (
     resolve_base_url,
 )
 from flowmaestro_core.environment import check_environment, proxy_for
+from flowmaestro_core.errors import InvalidArgumentError
 from flowmaestro_core.logs import set_up_from
 from flowmaestro_core.request import at_least_one, check_text, identifier, page_query
 from flowmaestro_core.response import Answer, error_of, read_data
@@ -129,15 +130,15 @@ def test_a_long_address_is_shown_in_part():
             "timeout must be seconds, an httpx.Timeout or None, not '5'",
         ),
         ({"timeout": True}, TypeError, "timeout must be a number of seconds, not True"),
-        ({"timeout": 0}, ValueError, "timeout must be more than 0 seconds, not 0"),
+        ({"timeout": 0}, InvalidArgumentError, "timeout must be more than 0 seconds, not 0"),
         (
             {"timeout": httpx.Timeout(5, connect=0)},
-            ValueError,
+            InvalidArgumentError,
             "timeout.connect must be more than 0 seconds, not 0",
         ),
         (
             {"timeout": httpx.Timeout(5, pool=-1)},
-            ValueError,
+            InvalidArgumentError,
             "timeout.pool must be 0 seconds or more, not -1",
         ),
         (
@@ -145,37 +146,41 @@ def test_a_long_address_is_shown_in_part():
             TypeError,
             f"deadline must be a number of seconds, not '{'x' * 99}...",
         ),
-        ({"deadline": -1.5}, ValueError, "deadline must be more than 0 seconds, not -1.5"),
+        (
+            {"deadline": -1.5},
+            InvalidArgumentError,
+            "deadline must be more than 0 seconds, not -1.5",
+        ),
         ({"max_retries": "3"}, TypeError, "max_retries must be a whole number, not '3'"),
         ({"max_retries": True}, TypeError, "max_retries must be a whole number, not True"),
-        ({"max_retries": -1}, ValueError, "max_retries must be 0 or more, not -1"),
+        ({"max_retries": -1}, InvalidArgumentError, "max_retries must be 0 or more, not -1"),
         (
             {"max_retries": -(10**5_000)},
-            ValueError,
+            InvalidArgumentError,
             "max_retries must be 0 or more, not an int that is too long",
         ),
         ({"headers": ["X"]}, TypeError, "headers must be a mapping, not list"),
-        ({"headers": {"X Y": "a"}}, ValueError, "headers: 'X Y' is no header name"),
-        ({"headers": {5: "a"}}, ValueError, "headers: 5 is no header name"),
+        ({"headers": {"X Y": "a"}}, InvalidArgumentError, "headers: 'X Y' is no header name"),
+        ({"headers": {5: "a"}}, InvalidArgumentError, "headers: 5 is no header name"),
         (
             {"headers": {"Te": "a"}},
-            ValueError,
+            InvalidArgumentError,
             "headers: 'Te' belongs to the connection and cannot be set",
         ),
         ({"headers": {"X": 5}}, TypeError, "headers: the value of 'X' must be a string"),
         (
             {"headers": {"X": " a"}},
-            ValueError,
+            InvalidArgumentError,
             "headers: the value of 'X' has white space at its beginning or end",
         ),
         (
             {"headers": {"X": "a\x00b"}},
-            ValueError,
+            InvalidArgumentError,
             "headers: the value of 'X' has a control character in it",
         ),
         (
             {"headers": {"X": "é"}},
-            ValueError,
+            InvalidArgumentError,
             "headers: the value of 'X' has a character that is not ASCII",
         ),
     ],
@@ -190,7 +195,7 @@ def test_a_value_that_cannot_be_shown_is_told_by_its_type():
         "x must be a number of seconds, not a NoText that is too long",
     )
     assert told(check_seconds, "x", -(10**5_000)) == (
-        ValueError,
+        InvalidArgumentError,
         "x must be more than 0 seconds, not an int that is too long",
     )
     # Up to a hundred characters it is shown whole.
@@ -210,7 +215,7 @@ def test_a_header_may_have_a_tab_within_its_value():
 )
 def test_each_header_of_the_connection_is_refused(name):
     assert told(Options().changed, headers={name: "a"}) == (
-        ValueError,
+        InvalidArgumentError,
         f"headers: {name!r} belongs to the connection and cannot be set",
     )
 
@@ -219,13 +224,17 @@ def test_each_header_of_the_connection_is_refused(name):
     ("call", "error", "message"),
     [
         (lambda: identifier("a_id", 7), TypeError, "a_id must be a string, not int: 7"),
-        (lambda: identifier("a_id", " "), ValueError, "a_id must not be empty"),
-        (lambda: identifier("a_id", "."), ValueError, "a_id cannot be '.'"),
-        (lambda: identifier("a_id", ".."), ValueError, "a_id cannot be '..'"),
-        (lambda: identifier("a_id", "\ud800"), ValueError, r"a_id is no valid Unicode: '\ud800'"),
+        (lambda: identifier("a_id", " "), InvalidArgumentError, "a_id must not be empty"),
+        (lambda: identifier("a_id", "."), InvalidArgumentError, "a_id cannot be '.'"),
+        (lambda: identifier("a_id", ".."), InvalidArgumentError, "a_id cannot be '..'"),
+        (
+            lambda: identifier("a_id", "\ud800"),
+            InvalidArgumentError,
+            r"a_id is no valid Unicode: '\ud800'",
+        ),
         (lambda: check_text("text", None), TypeError, "text must be a string, not NoneType: None"),
-        (lambda: page_query(0), ValueError, "page must be 1 or more, not 0"),
-        (lambda: page_query(1, -2), ValueError, "per_page must be 1 or more, not -2"),
+        (lambda: page_query(0), InvalidArgumentError, "page must be 1 or more, not 0"),
+        (lambda: page_query(1, -2), InvalidArgumentError, "per_page must be 1 or more, not -2"),
         (lambda: page_query(1, "2"), TypeError, "per_page must be a whole number, not '2'"),
         (lambda: page_query(status=5), TypeError, "status must be a string, not int: 5"),
         (lambda: at_least_one("n", True), TypeError, "n must be a whole number, not True"),

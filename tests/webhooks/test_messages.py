@@ -8,6 +8,7 @@ from enum import Enum
 
 import pytest
 
+from flowmaestro import InvalidArgumentError
 from flowmaestro.webhooks import (
     WebhookVerificationError,
     construct_event,
@@ -105,22 +106,26 @@ def test_a_signed_body_that_is_no_event_says_why(body, message):
         ((b"", {}, ["a", b"raw"]), TypeError, "each secret must be a string, not bytes"),
         (
             (b"", {}, [""]),
-            ValueError,
+            InvalidArgumentError,
             "there is no secret: webhooks.create() gives it, once; keep it in the environment",
         ),
         (
             (b"", {}, "a\n"),
-            ValueError,
+            InvalidArgumentError,
             "the secret has white space at its beginning or end, such as the end of a line: "
             "no signature would fit",
         ),
         (
             (b"", {}, "\ud800"),
-            ValueError,
+            InvalidArgumentError,
             "the secret has a character in it that is no valid Unicode",
         ),
         ((b"", {}, SECRET, "60"), TypeError, "tolerance must be a number of seconds, not '60'"),
-        ((b"", {}, SECRET, 0), ValueError, "tolerance must be more than 0 seconds, not 0"),
+        (
+            (b"", {}, SECRET, 0),
+            InvalidArgumentError,
+            "tolerance must be more than 0 seconds, not 0",
+        ),
     ],
 )
 def test_an_argument_that_is_refused_says_which_and_what_it_was(arguments, error, message):
@@ -185,7 +190,10 @@ def test_event_types_that_are_refused_are_shown():
         TypeError,
         "events: 5 is no event type; use WebhookEventType or a string",
     )
-    assert told(events_body, ())[:2] == (ValueError, "events must name at least one event type")
+    assert told(events_body, ())[:2] == (
+        InvalidArgumentError,
+        "events must name at least one event type",
+    )
 
 
 # Bodies and headers of any framework

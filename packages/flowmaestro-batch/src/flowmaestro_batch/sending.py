@@ -9,7 +9,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Optional, Protocol
 
-from flowmaestro import FlowMaestroClient, FlowMaestroError, RateLimit, ValidationError
+from flowmaestro import FlowMaestroClient, FlowMaestroError, InvalidArgumentError, RateLimit
 
 from .errors import WorkerLostError
 
@@ -95,8 +95,10 @@ def sent_of(answer: Any, rate_limit: Optional[RateLimit]) -> Sent:
 
 def refused(error: Exception, rate_limit: Optional[RateLimit]) -> Sent:
     """Take what ``execute`` raised."""
-    if not isinstance(error, FlowMaestroError):
-        error = ValidationError(str(error), code="inputs_invalid")
+    if isinstance(error, InvalidArgumentError):
+        error = InvalidArgumentError(error.message, code="inputs_invalid")
+    elif not isinstance(error, FlowMaestroError):
+        error = InvalidArgumentError(str(error), code="inputs_invalid")
     # Without an answer, what is known of the limits is old.
     return Sent(None, error, rate_limit if error.status_code is not None else None)
 

@@ -7,6 +7,8 @@ import math
 from functools import cache
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union, cast
 
+from .errors import InvalidArgumentError
+
 if TYPE_CHECKING:
     from typing_extensions import TypeGuard
 
@@ -18,12 +20,12 @@ def encode(body: object) -> bytes:
 
     Raises:
         TypeError: A value that JSON cannot carry; the message has the path to it.
-        ValueError: A number that is none (NaN, infinity), or a value inside itself.
+        InvalidArgumentError: A number that is none (NaN, infinity), or a value inside itself.
     """
     try:
         return _ENCODER.encode(body).encode("ascii")
     except (TypeError, ValueError, RecursionError) as failure:
-        problem = _first_problem(body, "", set()) or ValueError(
+        problem = _first_problem(body, "", set()) or InvalidArgumentError(
             "the body is nested too deep for JSON"
             if isinstance(failure, RecursionError)
             else f"the body cannot be written as JSON: {failure}"
@@ -125,19 +127,23 @@ def _first_problem(value: Any, at: str, above: set[int]) -> Optional[Exception]:
     if isinstance(value, int):
         if _is_writable(value):
             return None
-        return ValueError(f"{where} is a whole number of too many digits; send it as a string")
+        return InvalidArgumentError(
+            f"{where} is a whole number of too many digits; send it as a string"
+        )
     if isinstance(value, float):
         if math.isfinite(value):
             return None
-        return ValueError(f"{where} is {value}, which JSON cannot carry; use None instead")
+        return InvalidArgumentError(
+            f"{where} is {value}, which JSON cannot carry; use None instead"
+        )
     if not isinstance(value, (dict, list, tuple)):
         hint = "; use .isoformat()" if hasattr(value, "isoformat") else ""
         return TypeError(f"{where} is a {type(value).__name__}, which JSON cannot carry{hint}")
     inside = cast("Any", value)
     if id(inside) in above:
-        return ValueError(f"{where} holds itself, which JSON cannot carry")
+        return InvalidArgumentError(f"{where} holds itself, which JSON cannot carry")
     if len(above) > 500:
-        return ValueError(f"{at[:80]}... is nested too deep for JSON")
+        return InvalidArgumentError(f"{at[:80]}... is nested too deep for JSON")
     if is_object(inside):
         for key in inside:
             problem = _key_problem(key, where)
@@ -156,9 +162,9 @@ def _key_problem(key: object, where: str) -> Optional[Exception]:
     if not isinstance(key, (str, int, float, bool, type(None))):
         return TypeError(f"{where} has the key {key!r}; JSON keys are strings")
     if isinstance(key, int) and not _is_writable(key):
-        return ValueError(f"{where} has a key of too many digits; JSON keys are strings")
+        return InvalidArgumentError(f"{where} has a key of too many digits; JSON keys are strings")
     if isinstance(key, float) and not math.isfinite(key):
-        return ValueError(f"{where} has the key {key}; JSON keys are strings")
+        return InvalidArgumentError(f"{where} has the key {key}; JSON keys are strings")
     return None
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
     import httpx
@@ -179,7 +179,9 @@ class Options(NamedTuple):
             if isinstance(max_retries, bool) or not isinstance(max_retries, int):
                 raise TypeError(f"max_retries must be a whole number, not {_shown(max_retries)}")
             if max_retries < 0:
-                raise ValueError(f"max_retries must be 0 or more, not {_shown(max_retries)}")
+                raise InvalidArgumentError(
+                    f"max_retries must be 0 or more, not {_shown(max_retries)}"
+                )
             changes["max_retries"] = max_retries
         if not isinstance(retry_unsafe, NotGiven):
             changes["retry_unsafe"] = bool(retry_unsafe)
@@ -237,13 +239,13 @@ def check_seconds(name: str, value: object, *, zero: bool = False) -> Optional[f
 
     Raises:
         TypeError: It is no number.
-        ValueError: It is below 0 (or 0), or NaN.
+        InvalidArgumentError: It is below 0 (or 0), or NaN.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, not {_shown(value)}")
     if not (value >= 0 if zero else value > 0):
         least = "0 seconds or more" if zero else "more than 0 seconds"
-        raise ValueError(f"{name} must be {least}, not {_shown(value)}")
+        raise InvalidArgumentError(f"{name} must be {least}, not {_shown(value)}")
     return None if value >= NO_BOUND else float(value)
 
 
@@ -410,15 +412,19 @@ def masked(text: str) -> str:
 def _header(name: object, value: object) -> tuple[str, str]:
     """Check a header as it is sent; no error shows its value, which may be a key."""
     if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-        raise ValueError(f"headers: {_shown(name)} is no header name")
+        raise InvalidArgumentError(f"headers: {_shown(name)} is no header name")
     if name.lower() in _OWN_HEADERS:
-        raise ValueError(f"headers: {name!r} belongs to the connection and cannot be set")
+        raise InvalidArgumentError(f"headers: {name!r} belongs to the connection and cannot be set")
     if not isinstance(value, str):
         raise TypeError(f"headers: the value of {name!r} must be a string")
     if value != value.strip():
-        raise ValueError(f"headers: the value of {name!r} has white space at its beginning or end")
+        raise InvalidArgumentError(
+            f"headers: the value of {name!r} has white space at its beginning or end"
+        )
     if _CONTROL.search(value.replace("\t", "")):
-        raise ValueError(f"headers: the value of {name!r} has a control character in it")
+        raise InvalidArgumentError(f"headers: the value of {name!r} has a control character in it")
     if not value.isascii():
-        raise ValueError(f"headers: the value of {name!r} has a character that is not ASCII")
+        raise InvalidArgumentError(
+            f"headers: the value of {name!r} has a character that is not ASCII"
+        )
     return name, value

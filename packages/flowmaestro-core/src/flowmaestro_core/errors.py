@@ -3,6 +3,7 @@
 * FlowMaestroError
     * ValidationError            400, 422, 414, 431
         * RequestTooLargeError   413
+        * InvalidArgumentError   an argument that cannot be sent, also a ValueError
     * AuthenticationError        401
     * AuthorizationError         403
     * NotFoundError              404, and ids that cannot exist
@@ -27,6 +28,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Optional, cast
 
+from .codes import with_alias
+
 __all__ = [
     "AuthenticationError",
     "AuthorizationError",
@@ -35,6 +38,7 @@ __all__ = [
     "ConnectionError",
     "ExecutionFailedError",
     "FlowMaestroError",
+    "InvalidArgumentError",
     "NotFoundError",
     "RateLimitError",
     "RequestTooLargeError",
@@ -46,12 +50,16 @@ __all__ = [
 ]
 
 
+_Defaults = tuple[str, Optional[str], Optional[int]]
+
+
 class FlowMaestroError(Exception):
     """The base of every error of this SDK.
 
     Attributes:
         message: What happened, in words.
-        code: The API's code (``"resource_not_found"``), or one of ours, or None.
+        code: The API's code (``"resource_not_found"``), or one of the SDK's (``"read_timeout"``),
+            or None. The page on errors lists them.
         status_code: The HTTP status, or None if there was no response.
         request_id: The API's id of the request, for support, or None.
         details: What else the API said, as it said it, or None.
@@ -63,35 +71,44 @@ class FlowMaestroError(Exception):
 
     # What a class has beside the attributes above.
     _more: ClassVar[tuple[str, ...]] = ()
+    # The message, code and status of an error that is made without them, as in users' tests.
+    _defaults: ClassVar[_Defaults] = ("an error of FlowMaestro", None, None)
+    # Which of ``code`` and ``status_code`` are the class's own, which its name says already. An
+    # error that is made again from the whole text of another one must not say them twice.
+    _implied: frozenset[str] = frozenset()
 
     def __init__(
         self,
-        message: str,
-        *,
+        message: Optional[str] = None,
         code: Optional[str] = None,
         status_code: Optional[int] = None,
         request_id: Optional[str] = None,
         details: Optional[dict[str, Any]] = None,
+        *,
         outcome_unknown: bool = False,
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.status_code = status_code
+        text, usual_code, usual_status = self._defaults
+        super().__init__()
+        self.message = text if message is None else message
+        self.code = with_alias(usual_code if code is None else code)
+        self.status_code = usual_status if status_code is None else status_code
         self.request_id = request_id
         self.details = details
         self.outcome_unknown = outcome_unknown
         self.api_message: Optional[str] = None
+        given = {"code": code, "status_code": status_code}
+        self._implied = frozenset(name for name, value in given.items() if value is None)
 
     def __str__(self) -> str:
-        head = f"[{self.code}] {self.message}" if self.code else self.message
+        shows_code = self.code and "code" not in self._implied
+        head = f"[{self.code}] {self.message}" if shows_code else self.message
         facts = self._facts()
         return f"{head} ({', '.join(facts)})" if facts else head
 
     def _facts(self) -> list[str]:
         """Say in words what stands beside the message."""
         facts: list[str] = []
-        if self.status_code is not None:
+        if self.status_code is not None and "status_code" not in self._implied:
             facts.append(f"HTTP {self.status_code}")
         if self.request_id:
             facts.append(f"request id {self.request_id}")
@@ -160,6 +177,7 @@ class FlowMaestroError(Exception):
         cls = _class_named(data.get("type"))
         message = str(data.get("message") or "")
         facts = {name: _read(name, data.get(name)) for name in (*_COMMON, *cls._more)}
+        facts["code"] = with_alias(facts["code"])
         return _restore(cls, message, {"message": message, **facts})
 
 
@@ -227,37 +245,80 @@ def _plain(value: Any, depth: int = 0) -> Any:
     return "..."
 
 
-class ValidationError(FlowMaestroError):
+class _StatusError(FlowMaestroError):
+    """An error that stands for one HTTP status, which need not be given."""
+
+    def __init__(
+        self,
+        message: Optional[str] = None,
+        code: Optional[str] = None,
+        request_id: Optional[str] = None,
+        details: Optional[dict[str, Any]] = None,
+        *,
+        status_code: Optional[int] = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(
+            message, code, status_code, request_id, details, outcome_unknown=outcome_unknown
+        )
+
+
+class ValidationError(_StatusError):
     """The API refused the request as it was (400, 422; 414 and 431 for a URL that is too long)."""
+
+    _defaults: ClassVar[_Defaults] = ("the request is not valid", "validation_error", 400)
 
 
 class RequestTooLargeError(ValidationError):
     """The body of the request is larger than the API accepts (413)."""
 
+    _defaults = ("the request body is larger than the API accepts", "request_too_large", 413)
 
-class AuthenticationError(FlowMaestroError):
+
+class InvalidArgumentError(ValidationError, ValueError):
+    """An argument cannot be sent, such as an empty id; nothing was sent.
+
+    It is a ``ValueError`` as well.
+    """
+
+    _defaults = ("an argument is not valid", "invalid_argument", None)
+
+    def __str__(self) -> str:
+        # As any ValueError.
+        return self.message
+
+
+class AuthenticationError(_StatusError):
     """The API key is missing, unknown, expired or revoked (401); ``code`` says which."""
 
+    _defaults = ("the API key was not accepted", "authentication_error", 401)
 
-class AuthorizationError(FlowMaestroError):
+
+class AuthorizationError(_StatusError):
     """The API key is good but may not do this (403)."""
+
+    _defaults = ("the API key may not do this", "authorization_error", 403)
 
     @property
     def missing_scopes(self) -> list[str]:
-        """The scopes that the key would need, as far as the backend names them."""
+        """The scopes that the key would need, as far as the API names them."""
         scopes: Any = (self.details or {}).get("missing_scopes")
         return list(map(str, cast("Any", scopes))) if isinstance(scopes, list) else []
 
 
-class NotFoundError(FlowMaestroError):
+class NotFoundError(_StatusError):
     """There is nothing with that id (404)."""
 
+    _defaults = ("there is nothing with this id", "not_found", 404)
 
-class ConflictError(FlowMaestroError):
+
+class ConflictError(_StatusError):
     """The request does not fit the state of things (409)."""
 
+    _defaults = ("the request conflicts with the current state", "conflict", 409)
 
-class RateLimitError(FlowMaestroError):
+
+class RateLimitError(_StatusError):
     """Too many requests (429).
 
     Attributes:
@@ -265,9 +326,27 @@ class RateLimitError(FlowMaestroError):
     """
 
     _more = ("retry_after",)
+    _defaults = ("too many requests", "rate_limit_exceeded", 429)
 
-    def __init__(self, message: str, *, retry_after: Optional[float] = None, **facts: Any) -> None:
-        super().__init__(message, **facts)
+    def __init__(
+        self,
+        message: Optional[str] = None,
+        code: Optional[str] = None,
+        request_id: Optional[str] = None,
+        details: Optional[dict[str, Any]] = None,
+        retry_after: Optional[float] = None,
+        *,
+        status_code: Optional[int] = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(
+            message,
+            code,
+            request_id,
+            details,
+            status_code=status_code,
+            outcome_unknown=outcome_unknown,
+        )
         self.retry_after = retry_after
 
     def _facts(self) -> list[str]:
@@ -276,56 +355,88 @@ class RateLimitError(FlowMaestroError):
 
 
 class ServerError(FlowMaestroError):
-    """The backend failed (5xx), or its answer could not be read."""
+    """The API failed (5xx), or its response could not be read."""
+
+    _defaults = ("the API failed", "server_error", 500)
+
+
+class _ExecutionError(FlowMaestroError):
+    """An error that has an execution with it."""
+
+    _more = ("execution",)
+
+    def __init__(
+        self,
+        message: Optional[str] = None,
+        code: Optional[str] = None,
+        status_code: Optional[int] = None,
+        request_id: Optional[str] = None,
+        details: Optional[dict[str, Any]] = None,
+        *,
+        outcome_unknown: bool = False,
+        execution: Optional[dict[str, Any]] = None,
+    ) -> None:
+        super().__init__(
+            message, code, status_code, request_id, details, outcome_unknown=outcome_unknown
+        )
+        self.execution = execution
 
 
 class TimeoutError(  # pyright: ignore[reportIncompatibleVariableOverride]
-    FlowMaestroError, builtins.TimeoutError
+    _ExecutionError, builtins.TimeoutError
 ):
-    """There was no answer, or no end, in time.
+    """There was no response, or no end, in time.
 
     Attributes:
         execution: After ``wait_for_completion``: the execution as it was last seen. The
             execution itself goes on.
     """
 
-    _more = ("execution",)
-
-    def __init__(
-        self, message: str, *, execution: Optional[dict[str, Any]] = None, **facts: Any
-    ) -> None:
-        super().__init__(message, **facts)
-        self.execution = execution
+    _defaults = ("the request timed out", "timeout", None)
 
 
 class ConnectionError(  # pyright: ignore[reportIncompatibleVariableOverride]
     FlowMaestroError, builtins.ConnectionError
 ):
-    """The backend could not be reached, or the connection broke."""
+    """The API could not be reached, or the connection broke."""
+
+    _defaults = ("the API could not be reached", "connection_error", None)
 
 
 class StreamError(FlowMaestroError):
     """An event stream ended without its end, or is none."""
 
+    _defaults = ("the event stream broke", "stream_error", None)
 
-class ExecutionFailedError(FlowMaestroError):
+    def __init__(
+        self,
+        message: Optional[str] = None,
+        details: Optional[dict[str, Any]] = None,
+        *,
+        code: Optional[str] = None,
+        status_code: Optional[int] = None,
+        request_id: Optional[str] = None,
+        outcome_unknown: bool = False,
+    ) -> None:
+        super().__init__(
+            message, code, status_code, request_id, details, outcome_unknown=outcome_unknown
+        )
+
+
+class ExecutionFailedError(_ExecutionError):
     """An execution failed or was cancelled, and the caller asked for an error then.
 
     Attributes:
         execution: The execution, with ``status`` and ``error``.
     """
 
-    _more = ("execution",)
-
-    def __init__(
-        self, message: str, *, execution: Optional[dict[str, Any]] = None, **facts: Any
-    ) -> None:
-        super().__init__(message, **facts)
-        self.execution = execution
+    _defaults = ("the execution failed", "execution_failed", None)
 
 
 class WebhookVerificationError(FlowMaestroError):
     """A webhook delivery could not be shown to come from FlowMaestro."""
+
+    _defaults = ("the delivery could not be verified", "bad_signature", None)
 
 
 class ConfigurationError(  # pyright: ignore[reportIncompatibleVariableOverride]

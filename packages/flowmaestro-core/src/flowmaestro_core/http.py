@@ -333,8 +333,11 @@ def unanswered(
         return Unanswered(error, NOT_SENT, final=True)
     if isinstance(failure, UNREADABLE):
         error = errors.ServerError(
-            f"the response from {address} cannot be unpacked: {what}", code="invalid_response"
+            f"the response from {address} cannot be unpacked: {what}",
+            code="invalid_response",
         )
+        # Its status is not known, and was none of an error.
+        error.status_code = None
         return Unanswered(error, LOST, final=isinstance(failure, UnknownCoding))
     if not was_sent:
         error = errors.ConnectionError(

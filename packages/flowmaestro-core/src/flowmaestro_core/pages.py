@@ -133,6 +133,7 @@ class Progress:
             f"the list is stuck at page {page}: {problem}, but the API says that there are more; "
             "narrow the list with a filter, or report this to FlowMaestro",
             code="pagination_stuck",
+            status_code=200,
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from urllib.parse import quote
 
 from .codec import encode
-from .errors import FlowMaestroError
+from .errors import FlowMaestroError, InvalidArgumentError
 from .shapes import Check, an_object
 
 __all__ = [
@@ -90,16 +90,16 @@ def identifier(name: str, value: object) -> str:
 
     Raises:
         TypeError: It is not a string.
-        ValueError: It is empty, or one that a path cannot carry.
+        InvalidArgumentError: It is empty, or one that a path cannot carry.
     """
     text = check_text(name, value)
     if text in (".", ".."):
         # Escaping cannot save these: servers read %2E%2E as two dots.
-        raise ValueError(f"{name} cannot be {text!r}")
+        raise InvalidArgumentError(f"{name} cannot be {text!r}")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{name} is no valid Unicode: {text!r}") from None
+        raise InvalidArgumentError(f"{name} is no valid Unicode: {text!r}") from None
     return text
 
 
@@ -108,7 +108,7 @@ def check_text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {type(value).__name__}: {value!r}")
     if not value.strip():
-        raise ValueError(f"{name} must not be empty")
+        raise InvalidArgumentError(f"{name} must not be empty")
     return value
 
 
@@ -119,7 +119,7 @@ def page_query(
 
     Raises:
         TypeError: A number is none, or a filter is no string.
-        ValueError: A number is below 1, or a filter is empty.
+        InvalidArgumentError: A number is below 1, or a filter is empty.
     """
     pairs: list[str] = []
     for name, number in (("page", page), ("per_page", per_page)):
@@ -136,5 +136,5 @@ def at_least_one(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, not {value!r}")
     if value < 1:
-        raise ValueError(f"{name} must be 1 or more, not {value}")
+        raise InvalidArgumentError(f"{name} must be 1 or more, not {value}")
     return value

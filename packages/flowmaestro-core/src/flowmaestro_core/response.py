@@ -205,6 +205,8 @@ def _error_from(
         made = errors.RateLimitError(message, retry_after=wait, **facts)
     else:
         made = _class_for(status)(message, **facts)
+    # Of the class where the API gave none: this one is what the API said.
+    made.code = facts["code"]
     made.api_message = message
     return made
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core.clock import monotonic
 from flowmaestro_core.config import NOT_GIVEN, NotGiven
+from flowmaestro_core.errors import InvalidArgumentError
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import (
     Request,
@@ -258,7 +259,7 @@ class Webhooks:
         if not isinstance(is_active, NotGiven):
             body["is_active"] = bool(is_active)
         if not body:
-            raise ValueError("there is nothing to change: name at least one argument")
+            raise InvalidArgumentError("there is nothing to change: name at least one argument")
         posted = Request.post(path("/webhooks/{}", webhook_id), body, expects=_WEBHOOK)
         answer: Any = self._client.call(posted._replace(method="PATCH"))
         webhook_of(answer["data"]).setdefault("id", webhook_id)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Optional, Union, cast
 
 from flowmaestro_core.codec import decode, is_object
 from flowmaestro_core.config import check_seconds
-from flowmaestro_core.errors import WebhookVerificationError
+from flowmaestro_core.errors import InvalidArgumentError, WebhookVerificationError
 
 if TYPE_CHECKING:
     from flowmaestro_types import WebhookEvent
@@ -214,7 +214,7 @@ def _keys_of(secret: Any) -> list[bytes]:
         raise TypeError(f"secret must be a string or several, not {type(secret).__name__}")
     keys = [_key_of(one) for one in secrets if one != ""]
     if not keys:
-        raise ValueError(
+        raise InvalidArgumentError(
             "there is no secret: webhooks.create() gives it, once; keep it in the environment"
         )
     return keys
@@ -225,7 +225,7 @@ def _key_of(secret: Any) -> bytes:
     if not isinstance(secret, str):
         raise TypeError(f"each secret must be a string, not {type(secret).__name__}")
     if secret != secret.strip():
-        raise ValueError(
+        raise InvalidArgumentError(
             "the secret has white space at its beginning or end, such as the end of a line: "
             "no signature would fit"
         )
@@ -233,7 +233,7 @@ def _key_of(secret: Any) -> bytes:
         return secret.encode()
     except UnicodeEncodeError:
         pass
-    raise ValueError("the secret has a character in it that is no valid Unicode")
+    raise InvalidArgumentError("the secret has a character in it that is no valid Unicode")
 
 
 def _check_age(created_at: object, tolerance: float) -> None:

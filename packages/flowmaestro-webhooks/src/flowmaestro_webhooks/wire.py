@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Optional, cast
 
 from flowmaestro_core.codec import is_array, is_object
+from flowmaestro_core.errors import InvalidArgumentError
 from flowmaestro_core.shapes import an_object_problem
 from flowmaestro_core.statuses import DELIVERY_STATUSES, with_status
 from flowmaestro_types.enums import WebhookEventType
@@ -69,5 +70,5 @@ def events_body(events: Any) -> list[str]:
             raise TypeError(f"events: {event!r} is no event type; use WebhookEventType or a string")
         texts.append(str(event))
     if not texts:
-        raise ValueError("events must name at least one event type")
+        raise InvalidArgumentError("events must name at least one event type")
     return texts
