@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
 
@@ -34,6 +35,8 @@ __all__ = [
     "reconnect_options",
     "resolve_api_key",
     "resolve_base_url",
+    "stack_level",
+    "warn_of_no_timeout",
 ]
 
 DEFAULT_BASE_URL = "https://api.flowmaestro.io"
@@ -165,7 +168,7 @@ class Options(NamedTuple):
         *,
         timeout: Union[float, httpx.Timeout, None, NotGiven] = NOT_GIVEN,
         deadline: Union[float, None, NotGiven] = NOT_GIVEN,
-        max_retries: Union[int, NotGiven] = NOT_GIVEN,
+        max_retries: Union[int, None, NotGiven] = NOT_GIVEN,
         retry_unsafe: Union[bool, NotGiven] = NOT_GIVEN,
         headers: Union[Mapping[str, str], None, NotGiven] = NOT_GIVEN,
     ) -> Options:
@@ -175,7 +178,7 @@ class Options(NamedTuple):
             changes["timeouts"] = Timeouts.of(timeout)
         if not isinstance(deadline, NotGiven):
             changes["deadline"] = None if deadline is None else check_seconds("deadline", deadline)
-        if not isinstance(max_retries, NotGiven):
+        if max_retries is not None and not isinstance(max_retries, NotGiven):
             if isinstance(max_retries, bool) or not isinstance(max_retries, int):
                 raise TypeError(f"max_retries must be a whole number, not {_shown(max_retries)}")
             if max_retries < 0:
@@ -224,6 +227,27 @@ def check_options(options: Options, remaining: Optional[float]) -> Options:
     """
     timeouts = Timeouts(3.0, 5.0, 3.0, 2.0)
     return options._replace(timeouts=timeouts, max_retries=0, deadline=remaining)
+
+
+def warn_of_no_timeout() -> None:
+    """Warn that a call may wait for ever, which is not what 0.1.0 did with the same argument."""
+    import warnings
+
+    warnings.warn(
+        "timeout=None is no bound, so a call may wait for ever; in 0.1.0 it meant 30 seconds. "
+        "Leave it out for 30 seconds, or pass httpx.Timeout(None) to have no bound on purpose",
+        stacklevel=stack_level(),
+    )
+
+
+def stack_level() -> int:
+    """How many frames above the caller the first one is that is not this SDK's."""
+    level = 1
+    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("flowmaestro"):
+        frame = frame.f_back
+        level += 1
+    return level
 
 
 def check_seconds(name: str, value: object, *, zero: bool = False) -> Optional[float]:
@@ -312,7 +336,7 @@ def resolve_base_url(given: Optional[str], environ: Mapping[str, str] = os.envir
     """
     url, source = given, "base_url"
     error: type[ValueError] = ValueError
-    if url is None:
+    if url is None or url == "":
         url = environ.get("FLOWMAESTRO_BASE_URL") or DEFAULT_BASE_URL
         source, error = "FLOWMAESTRO_BASE_URL", ConfigurationError
     # The environment holds the key, which no traceback may show.

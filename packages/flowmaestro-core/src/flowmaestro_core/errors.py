@@ -275,7 +275,9 @@ class RequestTooLargeError(ValidationError):
     _defaults = ("the request body is larger than the API accepts", "request_too_large", 413)
 
 
-class InvalidArgumentError(ValidationError, ValueError):
+class InvalidArgumentError(  # pyright: ignore[reportIncompatibleVariableOverride]
+    ValidationError, ValueError
+):
     """An argument cannot be sent, such as an empty id; nothing was sent.
 
     It is a ``ValueError`` as well.

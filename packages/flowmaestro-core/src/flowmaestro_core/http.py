@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import platform
 import ssl
-import sys
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from typing import Any, Callable, Optional, TypeVar, Union
@@ -14,7 +13,7 @@ import httpx
 
 from . import __version__, errors
 from .coding import CodingError, UnknownCoding, Unpacker, codings_of, unpacker_for
-from .config import Options, Secret, Timeouts
+from .config import Options, Secret, Timeouts, stack_level
 from .environment import certificate_error, connection_hint, proxy_for
 from .response import Answer, Unanswered
 from .retries import LOST, NOT_SENT
@@ -389,7 +388,7 @@ def warn_of_plain_http(base_url: str) -> None:
 
         warnings.warn(
             f"base_url {base_url!r} is not encrypted: the API key crosses the network in the clear",
-            stacklevel=_outside(),
+            stacklevel=stack_level(),
         )
 
 
@@ -398,13 +397,3 @@ def _is_this_machine(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def _outside() -> int:
-    """How many frames up the first one is that is not this SDK's."""
-    level = 1
-    frame = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("flowmaestro"):
-        frame = frame.f_back
-        level += 1
-    return level

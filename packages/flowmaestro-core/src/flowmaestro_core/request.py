@@ -117,16 +117,18 @@ def page_query(
 ) -> str:
     """Write the query of a list, ``?page=2&per_page=50``, or nothing.
 
+    A filter that is None or empty is left out.
+
     Raises:
         TypeError: A number is none, or a filter is no string.
-        InvalidArgumentError: A number is below 1, or a filter is empty.
+        InvalidArgumentError: A number is below 1, or a filter is nothing but white space.
     """
     pairs: list[str] = []
     for name, number in (("page", page), ("per_page", per_page)):
         if number is not None:
             pairs.append(f"{name}={at_least_one(name, number)}")
     for name, text in filters.items():
-        if text is not None:
+        if text is not None and text != "":
             pairs.append(f"{name}={quote(str.__str__(check_text(name, text)), safe='')}")
     return "?" + "&".join(pairs) if pairs else ""
 

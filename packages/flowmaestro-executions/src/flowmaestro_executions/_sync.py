@@ -102,7 +102,7 @@ class Executions:
         """
         query = page_query(page, per_page, workflow_id=workflow_id, status=status)
         answer = self._client.call(Request.get("/executions" + query, _EXECUTIONS))
-        exact = workflow_id is not None and status is None
+        exact = bool(workflow_id) and not status
         return executions_page(answer, page, per_page, exact=exact)  # type: ignore[return-value]
 
     def iter(
@@ -151,9 +151,9 @@ class Executions:
                     print(execution["id"], execution["error"])
         """
         page_query(page, per_page, workflow_id=workflow_id, status=status)
-        if workflow_id is None:
-            return self._of_all_workflows(page, per_page, status)
-        return self._of_workflow(workflow_id, page, per_page, status)
+        if not workflow_id:
+            return self._of_all_workflows(page, per_page, status or None)
+        return self._of_workflow(workflow_id, page, per_page, status or None)
 
     def get(self, execution_id: str) -> Response[Execution]:
         """Get one execution as it stands.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Optional
 
+from flowmaestro_core.codec import is_object
 from flowmaestro_core.errors import FlowMaestroError
 from flowmaestro_core.events import event_of
 from flowmaestro_core.pages import page_of, says_has_more
@@ -44,7 +45,17 @@ def execution_of(execution: Any) -> Any:
         execution.setdefault(key, None)
     if execution.get("inputs") is None:
         execution["inputs"] = {}
+    _error_as_text(execution)
     return with_status(execution, EXECUTION_STATUSES)
+
+
+def _error_as_text(found: dict[str, Any]) -> None:
+    """Give ``error`` as a text; an object, as some documentation has it, is kept beside it."""
+    error = found.get("error")
+    if is_object(error):
+        message = error.get("message")
+        found["error_details"] = error
+        found["error"] = message if isinstance(message, str) else str(error)
 
 
 def execution_event_of(identity: dict[str, str], frame: Frame) -> dict[str, Any]:
@@ -69,6 +80,12 @@ def execution_event_of(identity: dict[str, str], frame: Frame) -> dict[str, Any]
         event.setdefault("status", kind.partition(":")[2])
         event.setdefault("outputs", None)
         event.setdefault("error", None)
+    elif kind == "node:completed":
+        # The API says ``output``, its documentation ``outputs``.
+        for name, other in (("output", "outputs"), ("outputs", "output")):
+            if name in event:
+                event.setdefault(other, event[name])
+    _error_as_text(event)
     if "status" in event:
         with_status(event, EXECUTION_STATUSES)
     return event

@@ -129,19 +129,20 @@ class AsyncKnowledgeBases:
         return answer  # type: ignore[no-any-return]
 
     async def query(
-        self, knowledge_base_id: str, query: str, top_k: int = 5
+        self, knowledge_base_id: str, query: str, top_k: Optional[int] = 5
     ) -> Response[QueryResult]:
         """Search a knowledge base by meaning.
 
         Args:
             knowledge_base_id: Its id.
             query: What to look for, in words.
-            top_k: How many chunks at most, from 1; the backend gives 20 at most.
+            top_k: How many chunks at most, from 1; the API gives 20 at most. None is 5.
 
         Returns:
             ``data``: ``results``, best first, each with ``content``, ``similarity`` (higher
             is better), ``chunk_id``, ``document_id``, ``document_name`` and ``metadata``;
-            and ``query``.
+            and ``query``. ``score`` and ``id`` are there too, as other names for
+            ``similarity`` and ``chunk_id``.
 
         Raises:
             ValueError: The id or the query is empty, or ``top_k`` is below 1.
@@ -158,7 +159,8 @@ class AsyncKnowledgeBases:
                 for result in found["data"]["results"]:
                     print(f"{result['similarity']:.2f} {result['document_name']}")
         """
-        body = {"query": check_text("query", query), "top_k": at_least_one("top_k", top_k)}
+        top_k = 5 if top_k is None else at_least_one("top_k", top_k)
+        body = {"query": check_text("query", query), "top_k": top_k}
         request = Request.post(
             path("/knowledge-bases/{}/query", identifier("knowledge_base_id", knowledge_base_id)),
             body,

@@ -1,4 +1,4 @@
-"""What the backend says of a search, in the documented words: ``similarity`` and ``chunk_id``."""
+"""What the API says of a search, under both of its names for the same."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def query_result_problem(data: Any) -> Optional[str]:
 
 
 def query_result_of(answer: dict[str, Any], query: str) -> dict[str, Any]:
-    """Read a search's answer.
+    """Read the response to a search.
 
-    Today's backend says ``score`` where ``similarity`` is documented, and ``id`` for
-    ``chunk_id``.
+    Today's API says ``score`` where ``similarity`` is documented, and ``id`` for
+    ``chunk_id``. Programs read either.
     """
     data: Any = answer["data"]
     # A later backend may give the results alone.
@@ -37,10 +37,10 @@ def query_result_of(answer: dict[str, Any], query: str) -> dict[str, Any]:
 
 def _result_of(found: dict[str, Any]) -> dict[str, Any]:
     result = dict(found)
-    if "score" in result:
-        result.setdefault("similarity", result.pop("score"))
-    if "id" in result:
-        result.setdefault("chunk_id", result.pop("id"))
+    for names in (("similarity", "score"), ("chunk_id", "id")):
+        for name, other in (names, names[::-1]):
+            if other in result:
+                result.setdefault(name, result[other])
     if result.get("metadata") is None:
         result["metadata"] = {}
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from flowmaestro_core import errors
@@ -29,8 +30,8 @@ from .wire import (
     answer_among,
     events_of_answer,
     events_of_failure,
+    id_to_wait_for,
     is_end,
-    is_only_taken,
     messages_page,
     messages_problem,
     sent_result_of,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from flowmaestro_core import AsyncCoreClient
     from flowmaestro_types import (
         Deleted,
-        Page,
+        MessagesPage,
         Response,
         SendMessageResult,
         Thread,
@@ -54,7 +55,10 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncThreads"]
 
-# The backend waits two minutes for an agent; a little more, so that its word comes first.
+# Seconds that the API waits for an agent, unless it is asked to wait less.
+_LONGEST_TIMEOUT = 120.0
+
+# A little more, so that its word comes first.
 _ANSWER_SECONDS = 130.0
 
 # Where a thread has no stream, its messages are looked at every so many seconds.
@@ -128,7 +132,7 @@ class AsyncThreads:
 
     async def list_messages(
         self, thread_id: str, *, page: Optional[int] = None, per_page: Optional[int] = None
-    ) -> Page[ThreadMessage]:
+    ) -> MessagesPage:
         """Get the messages of a thread, the oldest first.
 
         Today's backend sends them all at once; ``page`` and ``per_page`` are then honoured
@@ -140,7 +144,8 @@ class AsyncThreads:
             per_page: How many; all of them where it is left out.
 
         Returns:
-            ``data``: a list of messages with ``role``, ``content``, ``tool_calls``;
+            ``data``: a list of messages with ``role``, ``content``, ``tool_calls``, which
+            also answers ``["messages"]``, as 0.1.0 did, with a ``DeprecationWarning``;
             ``pagination``: ``page``, ``per_page``, ``total_count``, ``has_more``.
 
         Raises:
@@ -201,7 +206,14 @@ class AsyncThreads:
 
         return iterate(fetch, page)
 
-    async def send_message(self, thread_id: str, content: str) -> Response[SendMessageResult]:
+    async def send_message(
+        self,
+        thread_id: str,
+        content: str,
+        *,
+        timeout: Optional[float] = None,
+        stream: bool = False,
+    ) -> Response[SendMessageResult]:
         """Say something to the agent and wait for its answer.
 
         An answer may take two minutes: the client's default timeout does not apply here,
@@ -212,12 +224,16 @@ class AsyncThreads:
         Args:
             thread_id: The thread's id.
             content: What to say.
+            timeout: Seconds that the API waits for the agent, at most 120; 120 where it is
+                left out.
+            stream: Only False, which 0.1.0 had: ``send_message_stream`` streams.
 
         Returns:
             ``data``: ``message`` (``role``, ``content``, ...), ``status``, ``thread_id``.
 
         Raises:
-            ValueError: The id or the content is empty.
+            ValueError: The id or the content is empty, ``timeout`` is not from 0 to 120 s, or
+                ``stream`` is True.
             NotFoundError: There is no such thread.
             TimeoutError: The agent took too long; it may still answer, in ``list_messages``.
             ServerError: The agent failed (code ``execution_failed``).
@@ -233,7 +249,12 @@ class AsyncThreads:
                 message = answer["data"]["message"]
                 print(message and message["content"])
         """
-        request = _post_message(thread_id, content, stream=False)
+        if stream:
+            raise errors.InvalidArgumentError(
+                "send_message gives the whole reply: use send_message_stream(thread_id, content) "
+                "for a stream"
+            )
+        request = _post_message(thread_id, content, stream=False, timeout=timeout)
         deadline = self._client.options.deadline
         until = None if deadline is None else monotonic() + deadline
         try:
@@ -241,12 +262,7 @@ class AsyncThreads:
         except errors.FlowMaestroError as error:
             _name_thread(error, thread_id)
             raise
-        only_taken = is_only_taken(answer)
-        sent_result_of(answer, thread_id)
-        if only_taken:
-            message_id = answer["data"]["message_id"]
-            answer["data"]["message"] = await self._answer_to(thread_id, message_id, until)
-        return answer  # type: ignore[no-any-return]
+        return await self._with_reply(answer, thread_id, until)  # type: ignore[no-any-return]
 
     def send_message_stream(self, thread_id: str, content: str) -> AsyncEventStream[ThreadEvent]:
         """Say something to the agent and get its answer as it is made.
@@ -298,7 +314,8 @@ class AsyncThreads:
             else:
                 if isinstance(opened, AsyncPump):
                     return opened
-                return _events(_answered(opened, thread_id))
+                whole = await self._with_reply(opened, thread_id, until)
+                return _events(_answered(whole, thread_id))
             # Nothing was posted: the same message, without the stream.
             try:
                 answer = await self._within(until).send_message(thread_id, content)
@@ -405,6 +422,14 @@ class AsyncThreads:
             )
         )
 
+    async def _with_reply(self, answer: Any, thread_id: str, until: Optional[float]) -> Any:
+        """Read the response to a message, and wait for the reply where it is still to come."""
+        message_id = id_to_wait_for(answer)
+        sent_result_of(answer, thread_id)
+        if message_id is not None:
+            answer["data"]["message"] = await self._answer_to(thread_id, message_id, until)
+        return answer
+
     async def _answer_to(self, thread_id: str, message_id: object, until: Optional[float]) -> Any:
         """Find the agent's reply where the API only acknowledged the message."""
         bound = self._client.options.deadline or _ANSWER_SECONDS
@@ -504,10 +529,21 @@ class AsyncThreads:
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
 
-def _post_message(thread_id: str, content: str, *, stream: bool) -> Request:
+def _post_message(
+    thread_id: str, content: str, *, stream: bool, timeout: Optional[float] = None
+) -> Request:
+    body: dict[str, Any] = {"content": check_text("content", content), "stream": stream}
+    if timeout is not None:
+        seconds = check_seconds("timeout", timeout)
+        if seconds is None or seconds > _LONGEST_TIMEOUT:
+            raise errors.InvalidArgumentError(
+                f"timeout must be at most {_LONGEST_TIMEOUT:g} seconds, not {timeout!r}"
+            )
+        # The API takes whole milliseconds.
+        body["timeout"] = math.ceil(seconds * 1000)
     return Request.post(
         path("/threads/{}/messages", identifier("thread_id", thread_id)),
-        {"content": check_text("content", content), "stream": stream},
+        body,
         repeatable=False,
         read_timeout=_ANSWER_SECONDS,
         check=f"look at threads.list_messages({thread_id!r}) before sending again",
@@ -523,7 +559,7 @@ def _name_thread(error: errors.FlowMaestroError, thread_id: str) -> None:
 
 def _answered(answer: Any, thread_id: str) -> Any:
     """Tell the answer of a blocking send as events."""
-    data = sent_result_of(answer, thread_id)["data"]
+    data = answer["data"]
     if data["message"] is None:
         raise errors.StreamError(
             "the backend took the message without giving the agent's answer; "

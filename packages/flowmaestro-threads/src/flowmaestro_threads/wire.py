@@ -12,13 +12,15 @@ from flowmaestro_core.pages import page_of, slice_of
 from flowmaestro_core.shapes import a_list_problem, an_object_problem
 from flowmaestro_core.sse import Frame
 from flowmaestro_core.statuses import MESSAGE_STATUSES, with_status
+from flowmaestro_types.enums import MessageStatus
+from flowmaestro_types.threads import MessageList
 
 __all__ = [
     "answer_among",
     "events_of_answer",
     "events_of_failure",
+    "id_to_wait_for",
     "is_end",
-    "is_only_taken",
     "messages_page",
     "messages_problem",
     "sent_result_of",
@@ -29,6 +31,9 @@ __all__ = [
 
 _MESSAGE: dict[str, type] = {"id": str, "role": str, "content": str}
 _SENT: dict[str, type] = {"thread_id": str, "message_id": str, "status": str, "message": dict}
+# What there may be of a reply that is the ``data`` itself.
+_OF_REPLY = ("role", "content", "created_at", "tool_calls", "usage")
+_UNDER_WAY = ("pending", "processing")
 
 
 def messages_problem(data: Any) -> Optional[str]:
@@ -51,8 +56,8 @@ def messages_page(
 ) -> dict[str, Any]:
     """Read a thread's messages as a page of a list.
 
-    Today's backend sends an object that holds all of them, ``{"messages": [...]}``; the
-    documented answer is a page like any other.
+    Today's API sends an object that holds all of them, ``{"messages": [...]}``; the
+    documented response is a page like any other.
     """
     data = answer["data"]
     messages: list[Any] = (data.get("messages") if is_object(data) else data) or []
@@ -60,26 +65,43 @@ def messages_page(
         for key in ("id", "role", "content"):
             message.setdefault(key, None)
     if is_object(data) or "pagination" not in answer:
-        return slice_of(answer, messages, page, per_page)
-    return page_of(answer, page, per_page)
+        result = slice_of(answer, messages, page, per_page)
+    else:
+        result = page_of(answer, page, per_page)
+    # One that 0.1.0's programs can read as the object that the API sends.
+    result["data"] = MessageList(result["data"])
+    return result
 
 
 def sent_result_of(answer: dict[str, Any], thread_id: str) -> dict[str, Any]:
-    """Read what sending a message answers; ``message`` is None where the agent said nothing."""
+    """Read the response to a message; ``message`` is None where the agent said nothing.
+
+    Today's API sends the agent's reply as ``message``. Some documentation has the reply as the
+    ``data`` itself, and 0.1.0 had the id and the status of what was posted.
+    """
     data = with_status(answer["data"], MESSAGE_STATUSES)
     data.setdefault("thread_id", thread_id)
+    if "message" not in data and data.get("role") == "assistant":
+        data["message"] = {key: data[key] for key in _OF_REPLY if key in data}
+        data.setdefault("status", MessageStatus.COMPLETED)
     data.setdefault("status", None)
     data.setdefault("message", None)
     return answer
 
 
-def is_only_taken(answer: dict[str, Any]) -> bool:
-    """True where the backend took a message and does not speak of the agent's answer.
+def id_to_wait_for(answer: dict[str, Any]) -> Optional[str]:
+    """Give the id of a message whose reply is still to come; None where the response has it.
 
-    That is the documented way; today's backend waits for the answer and sends it along.
+    Today's API waits for the reply and sends it along. As documented, the response may come
+    as soon as the message is posted.
     """
     data = answer["data"]
-    return "message" not in data and bool(data.get("message_id"))
+    if data.get("message") is not None or data.get("role") == "assistant":
+        return None
+    if "message" in data and data.get("status") not in _UNDER_WAY:
+        return None
+    posted = data.get("message_id") or data.get("id")
+    return posted if isinstance(posted, str) and posted else None
 
 
 def answer_among(messages: list[dict[str, Any]], message_id: object) -> Optional[dict[str, Any]]:

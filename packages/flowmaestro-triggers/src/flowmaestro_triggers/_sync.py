@@ -12,7 +12,7 @@ from flowmaestro_core.shapes import a_list
 from flowmaestro_core.starting import STARTED, execute_result_of, inputs_body
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
     from flowmaestro_core import CoreClient
     from flowmaestro_types import Page, Response, Trigger, TriggerExecuteResult
@@ -28,12 +28,21 @@ class Triggers:
     def __init__(self, client: CoreClient) -> None:
         self._client = client
 
-    def list(self, *, page: Optional[int] = None, per_page: Optional[int] = None) -> Page[Trigger]:
+    def list(
+        self,
+        *,
+        page: Optional[int] = None,
+        per_page: Optional[int] = None,
+        workflow_id: Optional[str] = None,
+    ) -> Page[Trigger]:
         """Get one page of triggers, the newest first.
 
         Args:
             page: Which page, from 1; the first where it is left out.
             per_page: How many, from 1 to 100; 20 where it is left out.
+            workflow_id: Only those of this workflow. Today's API ignores this filter: the
+                SDK then takes the others out of the page, which can be short or empty while
+                later pages have matches. ``iter`` gives every match.
 
         Returns:
             ``data``: a list of triggers; ``pagination``: ``page``, ``per_page``,
@@ -52,16 +61,19 @@ class Triggers:
                 page = client.triggers.list()
                 print([trigger["name"] for trigger in page["data"] if trigger["enabled"]])
         """
-        request = Request.get("/triggers" + page_query(page, per_page), _TRIGGERS)
-        answer: Any = page_of(self._client.call(request), page, per_page)
-        return answer  # type: ignore[no-any-return]
+        response = self._page(page, per_page, workflow_id)
+        response["data"] = [one for one in response["data"] if _is_of(one, workflow_id)]
+        return response  # type: ignore[no-any-return]
 
-    def iter(self, *, page: int = 1, per_page: int = 100) -> Iterator[Trigger]:
+    def iter(
+        self, *, page: int = 1, per_page: int = 100, workflow_id: Optional[str] = None
+    ) -> Iterator[Trigger]:
         """Go over all triggers, fetching a page only when it is needed.
 
         Args:
             page: The page to begin with, from 1.
             per_page: How many to fetch at a time, from 1 to 100.
+            workflow_id: Only those of this workflow.
 
         Returns:
             An iterator over triggers.
@@ -79,12 +91,30 @@ class Triggers:
                 for trigger in client.triggers.iter():
                     print(trigger["name"])
         """
-        page_query(page, per_page)
+        page_query(page, per_page, workflow_id=workflow_id)
+        return self._matches(page, per_page, workflow_id)
 
+    def _matches(
+        self, page: int, per_page: int, workflow_id: Optional[str]
+    ) -> Generator[Any, None, None]:
         def fetch(number: int) -> Any:
-            return self.list(page=number, per_page=per_page)
+            return self._page(number, per_page, workflow_id)
 
-        return iterate(fetch, page)
+        triggers = iterate(fetch, page)
+        try:
+            for trigger in triggers:
+                if _is_of(trigger, workflow_id):
+                    yield trigger
+        finally:
+            triggers.close()
+
+    def _page(
+        self, page: Optional[int], per_page: Optional[int], workflow_id: Optional[str]
+    ) -> Any:
+        """Get a page as the API gives it, whether or not it heeds the filter."""
+        query = page_query(page, per_page, workflow_id=workflow_id)
+        request = Request.get("/triggers" + query, _TRIGGERS)
+        return page_of(self._client.call(request), page, per_page)
 
     def execute(
         self, trigger_id: str, inputs: Optional[Mapping[str, Any]] = None
@@ -130,3 +160,8 @@ class Triggers:
         answer: Any = execute_result_of(self._client.call(request))
         answer["data"].setdefault("trigger_id", trigger_id)
         return answer  # type: ignore[no-any-return]
+
+
+def _is_of(trigger: Any, workflow_id: Optional[str]) -> bool:
+    """Say whether a trigger passes the filter."""
+    return not workflow_id or trigger.get("workflow_id") == workflow_id

@@ -5,20 +5,33 @@ value, and prints as its value on every Python.
 """
 
 from enum import Enum
+from typing import Literal
 
 __all__ = [
     "DeliveryStatus",
+    "DeliveryStatusName",
     "ExecutionEventType",
+    "ExecutionEventTypeName",
     "ExecutionStatus",
+    "ExecutionStatusName",
     "MessageRole",
+    "MessageRoleName",
     "MessageStatus",
+    "MessageStatusName",
     "ThreadEventType",
+    "ThreadEventTypeName",
     "ThreadStatus",
+    "ThreadStatusName",
     "WebhookEventType",
+    "WebhookEventTypeName",
 ]
 
 
 class _StringEnum(str, Enum):
+    def __repr__(self) -> str:
+        # That of its value, so that a printed response reads like JSON.
+        return str.__repr__(self.value)
+
     def __str__(self) -> str:
         return str.__str__(self.value)
 
@@ -105,6 +118,7 @@ class ExecutionEventType(_StringEnum):
 class ThreadEventType(_StringEnum):
     """The ``type`` of an event of a thread stream."""
 
+    CONNECTED = "connected"
     MESSAGE_STARTED = "message:started"
     MESSAGE_TOKEN = "message:token"
     MESSAGE_COMPLETED = "message:completed"
@@ -125,3 +139,75 @@ class WebhookEventType(_StringEnum):
     AGENT_EXECUTION_STARTED = "agent.execution.started"
     AGENT_EXECUTION_COMPLETED = "agent.execution.completed"
     AGENT_EXECUTION_FAILED = "agent.execution.failed"
+
+
+# The same values as plain texts, for annotations: ``status: ExecutionStatusName = "running"``.
+DeliveryStatusName = Literal[
+    "pending",
+    "success",
+    "failed",
+    "retrying",
+]
+ExecutionEventTypeName = Literal[
+    "connected",
+    "heartbeat",
+    "execution:started",
+    "execution:progress",
+    "execution:paused",
+    "execution:resumed",
+    "execution:completed",
+    "execution:failed",
+    "execution:cancelled",
+    "node:started",
+    "node:completed",
+    "node:failed",
+    "node:retry",
+    "node:stream",
+    "user:input:required",
+    "user:input:response",
+]
+ExecutionStatusName = Literal[
+    "pending",
+    "running",
+    "paused",
+    "completed",
+    "failed",
+    "cancelled",
+]
+MessageRoleName = Literal[
+    "user",
+    "assistant",
+    "system",
+    "tool",
+]
+MessageStatusName = Literal[
+    "pending",
+    "processing",
+    "completed",
+    "failed",
+]
+ThreadEventTypeName = Literal[
+    "connected",
+    "message:started",
+    "message:token",
+    "message:completed",
+    "message:failed",
+    "heartbeat",
+]
+ThreadStatusName = Literal[
+    "active",
+    "archived",
+    "deleted",
+]
+WebhookEventTypeName = Literal[
+    "execution.started",
+    "execution.completed",
+    "execution.failed",
+    "execution.cancelled",
+    "thread.message.created",
+    "thread.message.completed",
+    "thread.message.failed",
+    "agent.execution.started",
+    "agent.execution.completed",
+    "agent.execution.failed",
+]

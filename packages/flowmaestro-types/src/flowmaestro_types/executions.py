@@ -47,9 +47,13 @@ class Execution(TypedDict):
     inputs: dict[str, Any]
     outputs: Optional[dict[str, Any]]
     error: Optional[str]
+    # What the API sent, where its ``error`` is an object.
+    error_details: NotRequired[dict[str, Any]]
     started_at: Optional[str]
     completed_at: Optional[str]
     created_at: str
+    workflow_name: NotRequired[str]
+    duration_ms: NotRequired[Optional[int]]
 
 
 class CancelResult(TypedDict):
@@ -177,7 +181,9 @@ class NodeCompletedEvent(_Event):
     node_id: str
     node_name: NotRequired[str]
     node_type: NotRequired[str]
+    # The same under both names.
     output: NotRequired[Any]
+    outputs: NotRequired[Any]
     # Milliseconds.
     duration: NotRequired[float]
     metadata: NotRequired[dict[str, Any]]

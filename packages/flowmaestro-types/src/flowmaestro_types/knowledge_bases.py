@@ -33,13 +33,18 @@ class QueryRequest(TypedDict):
 
 
 class SearchResult(TypedDict):
-    """One chunk that fits; ``similarity`` is higher for a better fit."""
+    """One chunk that fits; ``similarity`` is higher for a better fit.
+
+    ``id`` and ``score`` are other names for ``chunk_id`` and ``similarity``.
+    """
 
     chunk_id: str
+    id: str
     document_id: str
     document_name: str
     content: str
     similarity: float
+    score: float
     metadata: dict[str, Any]
 
 

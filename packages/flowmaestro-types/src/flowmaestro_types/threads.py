@@ -8,20 +8,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Optional, Union
+from typing import Any, Literal, Optional, SupportsIndex, Union, overload
 
 from ._typing import NotRequired, TypedDict
 from .enums import MessageStatus, ThreadStatus
+from .envelopes import Meta, Pagination
 
 __all__ = [
     "AssistantMessage",
     "MessageCompletedEvent",
     "MessageFailedEvent",
+    "MessageList",
     "MessageStartedEvent",
     "MessageTokenEvent",
+    "MessagesPage",
     "SendMessageRequest",
     "SendMessageResult",
     "Thread",
+    "ThreadConnectedEvent",
     "ThreadEvent",
     "ThreadHeartbeatEvent",
     "ThreadMessage",
@@ -39,6 +43,7 @@ class Thread(TypedDict):
     updated_at: NotRequired[str]
     last_message_at: NotRequired[Optional[str]]
     metadata: NotRequired[Optional[dict[str, Any]]]
+    message_count: NotRequired[int]
 
 
 class ThreadMessage(TypedDict):
@@ -51,6 +56,51 @@ class ThreadMessage(TypedDict):
     tool_calls: NotRequired[Optional[list[Any]]]
 
 
+class MessageList(list[ThreadMessage]):
+    """The messages of a thread: a list.
+
+    ``messages["messages"]`` gives the list itself, with a ``DeprecationWarning``: 0.1.0 gave
+    the object that the API sends.
+    """
+
+    @overload
+    def __getitem__(self, key: Literal["messages"], /) -> MessageList: ...
+
+    @overload
+    def __getitem__(self, key: SupportsIndex, /) -> ThreadMessage: ...
+
+    @overload
+    def __getitem__(self, key: slice, /) -> list[ThreadMessage]: ...
+
+    def __getitem__(self, key: Any, /) -> Any:
+        if key == "messages":
+            import warnings
+
+            warnings.warn(
+                'the data of list_messages is a list: leave ["messages"] out',
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            return self
+        return super().__getitem__(key)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Say to pydantic what to validate: a list of messages."""
+        from pydantic_core import core_schema
+
+        messages = handler.generate_schema(list[ThreadMessage])
+        return core_schema.no_info_after_validator_function(cls, messages)
+
+
+class MessagesPage(TypedDict):
+    """One page of a thread's messages."""
+
+    data: MessageList
+    pagination: Pagination
+    meta: NotRequired[Meta]
+
+
 class AssistantMessage(TypedDict):
     """What the agent said."""
 
@@ -58,6 +108,7 @@ class AssistantMessage(TypedDict):
     content: str
     created_at: NotRequired[str]
     tool_calls: NotRequired[Optional[list[Any]]]
+    usage: NotRequired[Optional[dict[str, Any]]]
 
 
 class SendMessageRequest(TypedDict):
@@ -87,6 +138,13 @@ class _Event(TypedDict):
     execution_id: NotRequired[str]
     # Milliseconds since 1970, where the backend sends it.
     timestamp: NotRequired[int]
+
+
+class ThreadConnectedEvent(TypedDict):
+    """The first event of a thread's stream."""
+
+    type: Literal["connected"]
+    thread_id: str
 
 
 class MessageStartedEvent(_Event):
@@ -124,6 +182,7 @@ class ThreadHeartbeatEvent(TypedDict):
 
 
 ThreadEvent = Union[
+    ThreadConnectedEvent,
     MessageStartedEvent,
     MessageTokenEvent,
     MessageCompletedEvent,

@@ -23,6 +23,7 @@ class Trigger(TypedDict):
     created_at: str
     updated_at: str
     config: NotRequired[dict[str, Any]]
+    type: NotRequired[str]
 
 
 class TriggerExecuteResult(TypedDict):

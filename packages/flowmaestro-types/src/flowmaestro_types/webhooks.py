@@ -84,6 +84,7 @@ class WebhookTestResult(TypedDict):
     status_code: Optional[int]
     response_time_ms: int
     error: NotRequired[str]
+    error_message: NotRequired[Optional[str]]
 
 
 class WebhookDelivery(TypedDict):
@@ -97,6 +98,7 @@ class WebhookDelivery(TypedDict):
     error_message: Optional[str]
     created_at: str
     last_attempt_at: Optional[str]
+    response_time_ms: NotRequired[Optional[int]]
 
 
 class ExecutionData(TypedDict):

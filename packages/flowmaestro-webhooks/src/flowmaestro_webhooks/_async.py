@@ -151,10 +151,10 @@ class AsyncWebhooks:
 
     async def create(
         self,
-        *,
         name: str,
         url: str,
         events: Iterable[Union[WebhookEventType, str]],
+        *,
         headers: Optional[Mapping[str, str]] = None,
     ) -> Response[WebhookCreated]:
         """Subscribe an address to events.

@@ -150,10 +150,10 @@ class Webhooks:
 
     def create(
         self,
-        *,
         name: str,
         url: str,
         events: Iterable[Union[WebhookEventType, str]],
+        *,
         headers: Optional[Mapping[str, str]] = None,
     ) -> Response[WebhookCreated]:
         """Subscribe an address to events.

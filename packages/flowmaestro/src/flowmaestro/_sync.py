@@ -33,8 +33,10 @@ class FlowMaestroClient(CoreClient):
         base_url: The backend's address, with or without ``/api/v1``; where it is None,
             the variable ``FLOWMAESTRO_BASE_URL``, or else the public backend.
         timeout: Seconds for each step of a request (connecting, sending, each wait for
-            bytes), or an ``httpx.Timeout``, or None for no bound.
-        max_retries: How often a failed request is tried again, where that does no harm.
+            bytes), or an ``httpx.Timeout``, or None for **no bound** (in 0.1.0: 30 seconds),
+            of which a warning tells.
+        max_retries: How often a failed request is tried again, where that does no harm; 3
+            where it is None.
         headers: Added to every request.
         retry_unsafe: Try calls again that may have been carried out (``execute``,
             ``send_message`` and the like): accept that it may happen twice.

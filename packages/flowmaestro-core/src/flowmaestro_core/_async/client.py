@@ -14,6 +14,7 @@ from ..config import (
     Secret,
     resolve_api_key,
     resolve_base_url,
+    warn_of_no_timeout,
 )
 
 if TYPE_CHECKING:
@@ -47,8 +48,10 @@ class AsyncCoreClient:
             the variable ``FLOWMAESTRO_BASE_URL``, or else that of ``http_client``, or else
             the public backend.
         timeout: Seconds for each step of a request (connecting, sending, each wait for
-            bytes), or an ``httpx.Timeout``, or None for no bound.
-        max_retries: How often a failed request is tried again, where that does no harm.
+            bytes), or an ``httpx.Timeout``, or None for **no bound** (in 0.1.0: 30 seconds),
+            of which a warning tells.
+        max_retries: How often a failed request is tried again, where that does no harm; 3
+            where it is None.
         headers: Added to every request.
         retry_unsafe: Try calls again that may have been carried out (``execute``,
             ``send_message`` and the like): accept that it may happen twice.
@@ -67,7 +70,7 @@ class AsyncCoreClient:
         api_key: Optional[str] = None,
         base_url: Optional[str] = None,
         timeout: Union[float, httpx.Timeout, None] = 30.0,
-        max_retries: int = 3,
+        max_retries: Optional[int] = 3,
         *,
         headers: Optional[Mapping[str, str]] = None,
         retry_unsafe: bool = False,
@@ -81,7 +84,9 @@ class AsyncCoreClient:
         options = Options().changed(
             timeout=timeout, max_retries=max_retries, headers=headers, retry_unsafe=retry_unsafe
         )
-        if base_url is None and not os.environ.get("FLOWMAESTRO_BASE_URL"):
+        if timeout is None:
+            warn_of_no_timeout()
+        if not base_url and not os.environ.get("FLOWMAESTRO_BASE_URL"):
             # The client's own, which is an empty one where it was not set.
             base_url = str(getattr(http_client, "base_url", "")) or None
         address = resolve_base_url(base_url)
@@ -110,7 +115,7 @@ class AsyncCoreClient:
         *,
         timeout: Union[float, httpx.Timeout, None, NotGiven] = NOT_GIVEN,
         deadline: Union[float, None, NotGiven] = NOT_GIVEN,
-        max_retries: Union[int, NotGiven] = NOT_GIVEN,
+        max_retries: Union[int, None, NotGiven] = NOT_GIVEN,
         retry_unsafe: Union[bool, NotGiven] = NOT_GIVEN,
         headers: Union[Mapping[str, str], None, NotGiven] = NOT_GIVEN,
     ) -> Self:
@@ -119,7 +124,7 @@ class AsyncCoreClient:
         Args:
             timeout: Seconds for each step of a request, or an ``httpx.Timeout``, or None.
             deadline: Seconds for a whole call, retries and pauses included, or None.
-            max_retries: How often a failed request is tried again.
+            max_retries: How often a failed request is tried again; None changes nothing.
             retry_unsafe: Try calls again that may have been carried out (``execute``,
                 ``send_message`` and the like): accept that it may happen twice.
             headers: Added to the headers of every request.

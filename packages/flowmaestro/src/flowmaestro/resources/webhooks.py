@@ -1,0 +1,9 @@
+"""``SyncWebhooks`` and ``AsyncWebhooks``, under the path that 0.1.0 had for them."""
+
+from __future__ import annotations
+
+from ._old import GROUPS, old_names
+
+__all__ = ["AsyncWebhooks", "SyncWebhooks"]  # pyright: ignore[reportUnsupportedDunderAll]
+
+__getattr__, __dir__ = old_names(__name__, {"webhooks": GROUPS["webhooks"]})
