@@ -95,7 +95,7 @@ def test_addresses_lose_their_ending(given, address):
 @pytest.mark.parametrize(
     "given",
     ["api.flowmaestro.io", "ftp://x", "https://", "https://x y", "https://x\n", "https://x?a=1"]
-    + ["https://x#a", "https://user:pw@x", "https://x:99999", "", "//x"]
+    + ["https://x#a", "https://user:pw@x", "https://x:99999", "//x"]
     + ["https://x?", "https://x#", "https://x/#", "https://x/api/v1?", "https://x/api/v1/#/"]
     + ["https://x/v1", "https://x/V1/", "https://x/v2", "https://x/api/v1/workflows"]
     + ["https://x/API/V1/", "https://x/api/v1/api/v1", "https://x\\y", "https://user@x"]
@@ -157,7 +157,11 @@ def test_an_address_of_the_environment_is_named_and_its_password_is_not_shown():
     with pytest.raises(ConfigurationError, match=r"FLOWMAESTRO_BASE_URL.*x\.example") as caught:
         resolve_base_url(None, environ)
     assert "hush" not in str(caught.value)
-    assert resolve_base_url(None, {"FLOWMAESTRO_BASE_URL": ""}) == "https://api.flowmaestro.io"
+    for given in (None, ""):
+        default = "https://api.flowmaestro.io"
+        assert resolve_base_url(given, {"FLOWMAESTRO_BASE_URL": ""}) == default
+        named = {"FLOWMAESTRO_BASE_URL": "https://x.y"}
+        assert resolve_base_url(given, named) == "https://x.y"
     with pytest.raises(ConfigurationError, match=r"^FLOWMAESTRO_API_KEY has white space"):
         resolve_api_key(None, {"FLOWMAESTRO_API_KEY": "fm_live_a\n"})
     with pytest.raises(ConfigurationError, match="FLOWMAESTRO_API_KEY"):

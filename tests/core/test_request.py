@@ -65,6 +65,10 @@ def test_queries_have_what_was_given():
     assert page_query(workflow_id="a&b=c", status=None) == "?workflow_id=a%26b%3Dc"
 
 
+def test_a_filter_that_is_empty_is_none():
+    assert page_query(1, status="", workflow_id=None) == "?page=1"
+
+
 def test_queries_are_checked():
     for page in (0, -1):
         with pytest.raises(ValueError, match="page must be 1 or more"):
@@ -73,7 +77,7 @@ def test_queries_are_checked():
         with pytest.raises(TypeError, match="page must be a whole number"):
             page_query(page)
     with pytest.raises(ValueError, match="status must not be empty"):
-        page_query(status="")
+        page_query(status=" ")
     with pytest.raises(ValueError, match="top_k must be 1 or more"):
         at_least_one("top_k", 0)
     with pytest.raises(TypeError, match="content must be a string"):

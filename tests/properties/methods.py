@@ -48,6 +48,7 @@ SAMPLES: dict[str, Any] = {
     "raise_on_failure": True,
     "on_update": None,
     "heartbeat": 0.5,
+    "stream": False,
 }
 
 # What starts something: done twice, it would be there twice.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from flowmaestro.types import (
@@ -168,10 +170,57 @@ def test_what_sending_gives_has_every_documented_key():
     assert sent["status"] is MessageStatus.COMPLETED
 
 
-def test_a_message_that_was_only_taken_is_told_from_one_without_a_reply():
-    assert threads.is_only_taken({"data": {"message_id": "m"}}) is True
-    for data in ({"message_id": "m", "message": None}, {"message_id": ""}, {}):
-        assert threads.is_only_taken({"data": data}) is False
+@pytest.mark.parametrize(
+    ("data", "message_id"),
+    [
+        ({"message_id": "m"}, "m"),
+        ({"message_id": "m", "thread_id": "t", "status": "processing"}, "m"),
+        ({"message_id": "m", "status": "pending", "message": None}, "m"),
+        # What was posted, and not the reply to it.
+        ({"id": "m", "role": "user", "content": "Hello!"}, "m"),
+        ({"message_id": "m", "message": None}, None),
+        ({"message_id": "m", "status": "completed", "message": None}, None),
+        ({"message_id": "m", "message": {"role": "assistant", "content": "Hi!"}}, None),
+        ({"id": "m", "role": "assistant", "content": "Hi!"}, None),
+        ({"message_id": ""}, None),
+        ({"message_id": 5}, None),
+        ({}, None),
+    ],
+)
+def test_a_reply_that_is_still_to_come_is_waited_for(data, message_id):
+    assert threads.id_to_wait_for({"data": data}) == message_id
+
+
+def test_a_reply_may_be_the_data_itself():
+    data = {
+        "id": "m",
+        "role": "assistant",
+        "content": "Hi!",
+        "tool_calls": [],
+        "created_at": "2026-11-26T00:00:00Z",
+        "usage": {"tokens": 3},
+    }
+    read = threads.sent_result_of({"data": dict(data)}, "t")["data"]
+    assert read["message"] == {key: data[key] for key in data if key != "id"}
+    assert (read["thread_id"], read["status"]) == ("t", MessageStatus.COMPLETED)
+    assert {key: read[key] for key in data} == data
+    # One that says how it stands is believed.
+    failed = {"role": "assistant", "content": "", "status": "failed"}
+    assert threads.sent_result_of({"data": failed}, "t")["data"]["status"] is MessageStatus.FAILED
+
+
+def test_messages_are_a_list_that_also_answers_by_name():
+    page = threads.messages_page({"data": {"messages": [message("1", "user")]}}, None, None)
+    messages = page["data"]
+    assert messages == [message("1", "user")]
+    assert json.loads(json.dumps(messages)) == messages
+    with pytest.warns(DeprecationWarning, match=r"leave \[\"messages\"\] out") as warned:
+        assert messages["messages"] is messages
+    assert warned[0].filename == __file__
+    assert messages[0]["id"] == "1"
+    assert messages[-1:] == messages
+    with pytest.raises(TypeError):
+        messages["other"]
 
 
 def message(message_id, role):
@@ -250,11 +299,36 @@ def test_results_have_the_documented_names():
 
 def test_results_in_the_documented_names_are_left_as_they_are():
     found = {"similarity": 0.5, "chunk_id": "c", "metadata": {"page": 1}}
-    response = knowledge_bases.query_result_of({"data": {"results": [found]}}, "q")
-    assert response["data"]["results"] == [found]
-    both = {"similarity": 0.5, "score": 0.1, "chunk_id": "c", "id": "x"}
-    (result,) = knowledge_bases.query_result_of({"data": [both]}, "q")["data"]["results"]
-    assert (result["similarity"], result["chunk_id"]) == (0.5, "c")
+    data = knowledge_bases.query_result_of({"data": {"results": [found]}}, "q")["data"]
+    (result,) = data["results"]
+    assert result == {**found, "score": 0.5, "id": "c"}
+    both = {"similarity": 0.5, "score": 0.1, "chunk_id": "c", "id": "x", "metadata": {}}
+    assert knowledge_bases.query_result_of({"data": [both]}, "q")["data"]["results"] == [both]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (None, None),
+        ("it failed", "it failed"),
+        ({"code": "x", "message": "it failed"}, "it failed"),
+        ({"code": "x"}, "{'code': 'x'}"),
+        ({"message": 5}, "{'message': 5}"),
+    ],
+)
+def test_the_error_of_an_execution_is_a_text(error, text):
+    execution = executions.execution_of({"id": "e", "status": "failed", "error": error})
+    event = execution_event("execution:failed", json.dumps({"error": error}).encode())
+    for found in (execution, event):
+        assert found["error"] == text
+        assert found.get("error_details") == (error if isinstance(error, dict) else None)
+
+
+@pytest.mark.parametrize("name", ["output", "outputs"])
+def test_what_a_node_gave_has_both_names(name):
+    event = execution_event("node:completed", json.dumps({name: {"n": 1}}).encode())
+    assert event["output"] == event["outputs"] == {"n": 1}
+    assert not {"output", "outputs"} & execution_event("node:completed", b"{}").keys()
 
 
 def test_a_search_that_finds_nothing_has_no_results():

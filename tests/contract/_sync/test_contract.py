@@ -404,6 +404,9 @@ def test_knowledge_bases_are_listed_got_and_searched(client):
         "document_id",
         "document_name",
         "metadata",
+        # Other names for the same.
+        "score",
+        "id",
     }
     assert result["document_name"] == "passwords.md"
     assert 0 < result["similarity"] <= 1

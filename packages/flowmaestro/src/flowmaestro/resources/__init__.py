@@ -8,7 +8,24 @@ from __future__ import annotations
 
 from ._old import GROUPS, old_names
 
-__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from flowmaestro_agents import Agents as SyncAgents
+    from flowmaestro_agents import AsyncAgents
+    from flowmaestro_executions import AsyncExecutions
+    from flowmaestro_executions import Executions as SyncExecutions
+    from flowmaestro_knowledge_bases import AsyncKnowledgeBases
+    from flowmaestro_knowledge_bases import KnowledgeBases as SyncKnowledgeBases
+    from flowmaestro_threads import AsyncThreads
+    from flowmaestro_threads import Threads as SyncThreads
+    from flowmaestro_triggers import AsyncTriggers
+    from flowmaestro_triggers import Triggers as SyncTriggers
+    from flowmaestro_webhooks import AsyncWebhooks
+    from flowmaestro_webhooks import Webhooks as SyncWebhooks
+    from flowmaestro_workflows import AsyncWorkflows
+    from flowmaestro_workflows import Workflows as SyncWorkflows
+
+__all__ = [
     "AsyncAgents",
     "SyncAgents",
     "AsyncExecutions",

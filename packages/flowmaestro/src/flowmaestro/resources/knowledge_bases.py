@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from ._old import GROUPS, old_names
 
-__all__ = ["AsyncKnowledgeBases", "SyncKnowledgeBases"]  # pyright: ignore[reportUnsupportedDunderAll]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from flowmaestro_knowledge_bases import AsyncKnowledgeBases
+    from flowmaestro_knowledge_bases import KnowledgeBases as SyncKnowledgeBases
+
+__all__ = ["AsyncKnowledgeBases", "SyncKnowledgeBases"]
 
 __getattr__, __dir__ = old_names(__name__, {"knowledge_bases": GROUPS["knowledge_bases"]})

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from ._old import GROUPS, old_names
 
-__all__ = ["AsyncTriggers", "SyncTriggers"]  # pyright: ignore[reportUnsupportedDunderAll]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from flowmaestro_triggers import AsyncTriggers
+    from flowmaestro_triggers import Triggers as SyncTriggers
+
+__all__ = ["AsyncTriggers", "SyncTriggers"]
 
 __getattr__, __dir__ = old_names(__name__, {"triggers": GROUPS["triggers"]})

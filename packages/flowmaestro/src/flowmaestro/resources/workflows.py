@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from ._old import GROUPS, old_names
 
-__all__ = ["AsyncWorkflows", "SyncWorkflows"]  # pyright: ignore[reportUnsupportedDunderAll]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from flowmaestro_workflows import AsyncWorkflows
+    from flowmaestro_workflows import Workflows as SyncWorkflows
+
+__all__ = ["AsyncWorkflows", "SyncWorkflows"]
 
 __getattr__, __dir__ = old_names(__name__, {"workflows": GROUPS["workflows"]})
