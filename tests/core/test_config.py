@@ -157,11 +157,11 @@ def test_an_address_of_the_environment_is_named_and_its_password_is_not_shown():
     with pytest.raises(ConfigurationError, match=r"FLOWMAESTRO_BASE_URL.*x\.example") as caught:
         resolve_base_url(None, environ)
     assert "hush" not in str(caught.value)
-    for given in (None, ""):
+    for url in (None, ""):
         default = "https://api.flowmaestro.io"
-        assert resolve_base_url(given, {"FLOWMAESTRO_BASE_URL": ""}) == default
+        assert resolve_base_url(url, {"FLOWMAESTRO_BASE_URL": ""}) == default
         named = {"FLOWMAESTRO_BASE_URL": "https://x.y"}
-        assert resolve_base_url(given, named) == "https://x.y"
+        assert resolve_base_url(url, named) == "https://x.y"
     with pytest.raises(ConfigurationError, match=r"^FLOWMAESTRO_API_KEY has white space"):
         resolve_api_key(None, {"FLOWMAESTRO_API_KEY": "fm_live_a\n"})
     with pytest.raises(ConfigurationError, match="FLOWMAESTRO_API_KEY"):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         ValidationError,
         WebhookVerificationError,
     )
-    from .response import RateLimit
+    from .response import RateLimit, ResponseInfo
 
 __version__ = "1.0.0"
 
@@ -42,6 +42,7 @@ __all__ = [
     "EventStream",
     "AsyncEventStream",
     "RateLimit",
+    "ResponseInfo",
     "FlowMaestroError",
     "ValidationError",
     "InvalidArgumentError",
@@ -84,5 +85,6 @@ __getattr__, __dir__ = lazy_exports(
         "ValidationError": ".errors",
         "WebhookVerificationError": ".errors",
         "RateLimit": ".response",
+        "ResponseInfo": ".response",
     },
 )

@@ -10,12 +10,14 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Union
 
 from .errors import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
     import httpx
+
+    from .response import ResponseInfo
 
 __all__ = [
     "API_PREFIX",
@@ -156,6 +158,7 @@ class Options(NamedTuple):
     max_retries: int = 3
     retry_unsafe: bool = False
     headers: tuple[tuple[str, str], ...] = ()
+    on_response: Optional[Callable[[ResponseInfo], object]] = None
 
     def __repr__(self) -> str:
         """Show no value of a header, of which one may be a key."""
@@ -171,6 +174,7 @@ class Options(NamedTuple):
         max_retries: Union[int, None, NotGiven] = NOT_GIVEN,
         retry_unsafe: Union[bool, NotGiven] = NOT_GIVEN,
         headers: Union[Mapping[str, str], None, NotGiven] = NOT_GIVEN,
+        on_response: Union[Callable[[ResponseInfo], object], None, NotGiven] = NOT_GIVEN,
     ) -> Options:
         """Give these options with some of them changed, each checked."""
         changes: dict[str, Any] = {}
@@ -195,6 +199,10 @@ class Options(NamedTuple):
             replaced = {name.lower() for name, _ in added}
             kept = [pair for pair in self.headers if pair[0].lower() not in replaced]
             changes["headers"] = (*kept, *added)
+        if not isinstance(on_response, NotGiven):
+            if on_response is not None and not callable(on_response):
+                raise TypeError(f"on_response must be callable, not {_shown(on_response)}")
+            changes["on_response"] = on_response
         return self._replace(**changes)
 
 

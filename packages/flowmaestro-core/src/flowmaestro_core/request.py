@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple, Optional
-from urllib.parse import quote
+import re
+from collections.abc import Mapping
+from typing import Any, Callable, NamedTuple, Optional, cast
+from urllib.parse import quote, unquote, urlencode
 
-from .codec import encode
+from .codec import encode, is_array
+from .config import API_PREFIX
 from .errors import FlowMaestroError, InvalidArgumentError
 from .shapes import Check, an_object
 
@@ -17,6 +20,7 @@ __all__ = [
     "identifier",
     "page_query",
     "path",
+    "raw_request",
 ]
 
 # Given the error of a repeated request whose first try was lost on the way: the answer
@@ -46,6 +50,8 @@ class Request(NamedTuple):
     # The ``data`` of a success that has none: where nothing is to be returned, the API
     # may send 204 or an empty body.
     if_empty: Optional[dict[str, Any]] = None
+    # True where any JSON is a success, or none: the route is not one that the SDK knows.
+    is_raw: bool = False
 
     @classmethod
     def get(cls, path: str, expects: Optional[Check] = None) -> Request:
@@ -71,6 +77,82 @@ class Request(NamedTuple):
             expects=_DELETED,
             if_empty={"id": thing_id, "deleted": True},
         )
+
+
+# The methods whose requests may be sent twice, as HTTP has it.
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+
+_METHOD = re.compile(r"[A-Z]+")
+# What stands in a path as it is; everything else is written with % and two digits.
+_PATH_CHARACTERS = "/%:@!$&'()*+,;=~"
+
+
+def raw_request(
+    method: str,
+    path: str,
+    json: object,
+    params: Optional[Mapping[str, object]],
+    *,
+    idempotent: Optional[bool],
+) -> Request:
+    """Write a request to any route.
+
+    Args:
+        method: Of HTTP, in any case.
+        path: Below the version, with or without ``/api/v1`` before it.
+        json: The body, or None for none.
+        params: The query. None is left out, a list repeats its name, a bool is written as in JSON.
+        idempotent: Whether the request may be sent twice; None asks the method.
+
+    Raises:
+        TypeError: An argument is of the wrong type, or JSON cannot carry the body.
+        InvalidArgumentError: The method or the path cannot be sent.
+    """
+    verb = check_text("method", method).upper()
+    if not _METHOD.fullmatch(verb):
+        raise InvalidArgumentError(f"method must be one of HTTP, such as 'GET', not {method!r}")
+    if params is not None and not isinstance(params, Mapping):
+        raise TypeError(f"params must be a mapping, not {type(params).__name__}")
+    return Request(
+        verb,
+        _route_of(path) + _query_of(path, params or {}),
+        None if json is None else encode(json),
+        repeatable=verb in _IDEMPOTENT if idempotent is None else idempotent,
+        is_raw=True,
+    )
+
+
+def _route_of(path: str) -> str:
+    """Check a path and give it without its query, escaped, below the version."""
+    if re.search(r"[\x00-\x1f\x7f\\#]", check_text("path", path)):
+        raise InvalidArgumentError(
+            f"path has a backslash, a # or a control character in it: {path!r}"
+        )
+    if not path.startswith("/") or path.startswith("//"):
+        raise InvalidArgumentError(
+            f"path must begin with one slash, such as '/workflows', not {path!r}; the address is "
+            "the client's base_url"
+        )
+    route = path.partition("?")[0]
+    if f"{route}/".startswith(f"{API_PREFIX}/"):
+        route = route[len(API_PREFIX) :]
+    if any(unquote(segment) in (".", "..") for segment in route.split("/")):
+        raise InvalidArgumentError(f"path has a segment of dots in it: {path!r}")
+    return quote(route, safe=_PATH_CHARACTERS)
+
+
+def _query_of(path: str, params: Mapping[str, object]) -> str:
+    pairs: list[tuple[str, str]] = []
+    for name, value in params.items():
+        values = value if is_array(value) or isinstance(value, tuple) else [value]
+        for one in cast("list[object]", values):
+            if isinstance(one, bool):
+                pairs.append((name, str(one).lower()))
+            elif one is not None:
+                pairs.append((name, str(one)))
+    query = path.partition("?")[2]
+    query = "&".join(filter(None, [query, urlencode(pairs, quote_via=quote)]))
+    return f"?{query}" if query else ""
 
 
 def deleted_before(thing_id: str, error: FlowMaestroError) -> Optional[dict[str, Any]]:

@@ -13,11 +13,13 @@ from .shapes import Check
 __all__ = [
     "Answer",
     "RateLimit",
+    "ResponseInfo",
     "Unanswered",
     "error_of",
     "failure_of",
     "is_missing_route",
     "read_data",
+    "read_json",
 ]
 
 # The code of PostgreSQL for a text that is no UUID, and its message, which some routes
@@ -45,6 +47,29 @@ class Unanswered(NamedTuple):
     final: bool = False
     # True where it only lacked a free connection of the user's own pool.
     no_connection: bool = False
+
+
+class ResponseInfo(NamedTuple):
+    """What came with a response, as ``with_options(on_response=...)`` gets it.
+
+    Attributes:
+        method: The method of the request, such as ``"GET"``.
+        path: Its path and query, below ``/api/v1``.
+        status_code: The HTTP status.
+        headers: The headers of the response, their names in lower case.
+        duration: Seconds from the start of the attempt to the end of the response; for a
+            stream, to its opening.
+        attempt: 1 for the first attempt, 2 for the first retry.
+        request_id: The API's id of the request, or None.
+    """
+
+    method: str
+    path: str
+    status_code: int
+    headers: dict[str, str]
+    duration: float
+    attempt: int
+    request_id: Optional[str]
 
 
 class RateLimit(NamedTuple):
@@ -130,6 +155,21 @@ def read_data(
         code="invalid_response",
         status_code=answer.status,
     )
+
+
+def read_json(answer: Answer) -> Any:
+    """Give what a successful response holds; None where it is empty.
+
+    Raises:
+        ServerError: It is no JSON.
+    """
+    if not answer.body.strip():
+        return None
+    try:
+        return decode(answer.body)
+    except ValueError as why:
+        problem = f"the response is not valid JSON ({why}): {_excerpt(answer.body)}"
+    raise errors.ServerError(problem, code="invalid_response", status_code=answer.status)
 
 
 def _says_only_success(content: dict[str, Any]) -> bool:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         ValidationError,
         WebhookVerificationError,
     )
-    from flowmaestro_core.response import RateLimit
+    from flowmaestro_core.response import RateLimit, ResponseInfo
 
     from ._async import AsyncFlowMaestroClient
     from ._sync import FlowMaestroClient
@@ -40,6 +40,7 @@ __all__ = [
     "FlowMaestroClient",
     "AsyncFlowMaestroClient",
     "RateLimit",
+    "ResponseInfo",
     "FlowMaestroError",
     "ValidationError",
     "InvalidArgumentError",
@@ -80,5 +81,6 @@ __getattr__, __dir__ = lazy_exports(
         "ValidationError": "flowmaestro_core.errors",
         "WebhookVerificationError": "flowmaestro_core.errors",
         "RateLimit": "flowmaestro_core.response",
+        "ResponseInfo": "flowmaestro_core.response",
     },
 )

@@ -19,7 +19,7 @@ import anyio
 
 from ..coding import CodingError
 from ..reading import LAST_MOMENT, NOT_YOURS
-from ..response import Unanswered
+from ..response import Answer, Unanswered
 from ..sockets import expire_if_left_over, release
 
 if TYPE_CHECKING:
@@ -345,6 +345,13 @@ class AsyncPump:
         self._failures = (*TRANSPORT_FAILURES, anyio.ClosedResourceError)
         self._loop = _current_loop()
         self._beside: Union[_Watched, _Grouped, None] = None
+
+    @property
+    def head(self) -> Answer:
+        """The status and the headers of the response."""
+        from ..http import answer_of
+
+        return answer_of(self._response, b"")
 
     async def read(self) -> Union[bytes, Unanswered]:
         """Give the next bytes; none at the end of the response."""

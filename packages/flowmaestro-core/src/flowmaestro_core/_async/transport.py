@@ -10,9 +10,18 @@ from .. import errors
 from ..clock import monotonic, wall_clock
 from ..config import Options, Timeouts
 from ..logs import log_request, logger
-from ..response import Answer, RateLimit, Unanswered, error_of, failure_of, read_data
+from ..response import (
+    Answer,
+    RateLimit,
+    ResponseInfo,
+    Unanswered,
+    error_of,
+    failure_of,
+    read_data,
+    read_json,
+)
 from ..retries import LOST, Failure, RetryPolicy, jitter
-from .compat import AsyncPump, sleep, time_limit
+from .compat import AsyncPump, settle, sleep, time_limit
 
 if TYPE_CHECKING:
     from ..request import Request
@@ -45,8 +54,11 @@ class AsyncTransport:
         """What the last answer said of the key's limits."""
         return RateLimit.of(self._limits)
 
-    async def call(self, request: Request, options: Options) -> dict[str, Any]:
-        """Send a request, again if need be, and give the JSON object of its answer."""
+    async def call(self, request: Request, options: Options) -> Any:
+        """Send a request, again if need be, and give the JSON object of its answer.
+
+        One that is raw gives any JSON, or None for an empty response.
+        """
 
         async def one_try(timeouts: Timeouts, until: Optional[float]) -> Union[Answer, Unanswered]:
             return await self._connections.exchange(request, options, timeouts, until)
@@ -55,6 +67,8 @@ class AsyncTransport:
         if isinstance(answer, dict):
             return answer
         try:
+            if request.is_raw:
+                return read_json(answer)
             return read_data(answer, request.expects, request.if_empty)
         except errors.FlowMaestroError as error:
             problem = error
@@ -137,6 +151,8 @@ class AsyncTransport:
             elif not isinstance(result, Unanswered):
                 status = 200
             error, failure = _judge(result, request)
+            if options.on_response is not None:
+                await _report(result, request, options.on_response, monotonic() - began, attempt)
             if logger.isEnabledFor(_DEBUG):
                 log_request(
                     request.method,
@@ -177,6 +193,32 @@ class AsyncTransport:
             await sleep(wait)
             attempt += 1
         raise _with_outcome(error, request, lost and not request.repeatable)
+
+
+async def _report(
+    result: object,
+    request: Request,
+    on_response: Callable[[ResponseInfo], object],
+    seconds: float,
+    attempt: int,
+) -> None:
+    """Tell the user's callback of a response; what it raises must not cost the response."""
+    head = result.head if isinstance(result, AsyncPump) else result
+    if not isinstance(head, Answer):
+        return
+    info = ResponseInfo(
+        request.method,
+        request.path,
+        head.status,
+        dict(head.headers),
+        seconds,
+        attempt + 1,
+        _request_id(head) or head.headers.get("x-request-id"),
+    )
+    try:
+        await settle(on_response(info))
+    except Exception:
+        logger.exception("on_response failed for %s %s", request.method, request.path)
 
 
 def _client_closed() -> errors.FlowMaestroError:

@@ -19,13 +19,13 @@ from ..config import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import httpx
     from typing_extensions import Self
 
     from ..request import Request
-    from ..response import RateLimit
+    from ..response import RateLimit, ResponseInfo
     from .compat import Pump
     from .stream import EventStream, Source
 
@@ -117,6 +117,7 @@ class CoreClient:
         max_retries: Union[int, None, NotGiven] = NOT_GIVEN,
         retry_unsafe: Union[bool, NotGiven] = NOT_GIVEN,
         headers: Union[Mapping[str, str], None, NotGiven] = NOT_GIVEN,
+        on_response: Union[Callable[[ResponseInfo], object], None, NotGiven] = NOT_GIVEN,
     ) -> Self:
         """Give a view on the same connections with other options.
 
@@ -127,6 +128,9 @@ class CoreClient:
             retry_unsafe: Try calls again that may have been carried out (``execute``,
                 ``send_message`` and the like): accept that it may happen twice.
             headers: Added to the headers of every request.
+            on_response: Called with a ``ResponseInfo`` for every response, also for one that is
+                an error or is retried: status, headers, duration, attempt, request id. It may
+                be a coroutine function. What it raises is logged, and changes nothing.
 
         Returns:
             A client that shares everything else. Closing it does nothing.
@@ -146,6 +150,7 @@ class CoreClient:
             max_retries=max_retries,
             retry_unsafe=retry_unsafe,
             headers=headers,
+            on_response=on_response,
         )
         if not isinstance(timeout, NotGiven):
             options = options._replace(timeout_is_exact=True)
@@ -173,6 +178,58 @@ class CoreClient:
         """The options of this client's calls."""
         return self._options
 
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        params: Optional[Mapping[str, object]] = None,
+        timeout: Union[float, httpx.Timeout, None, NotGiven] = NOT_GIVEN,
+        idempotent: Optional[bool] = None,
+    ) -> Any:
+        """Send a request to any route of the API, also to one that the SDK does not know.
+
+        It has the client's key, options, retries, limits and errors. ``GET``, ``HEAD``,
+        ``OPTIONS``, ``PUT`` and ``DELETE`` are retried, other methods only where nothing was
+        processed.
+
+        Args:
+            method: The HTTP method, such as ``"GET"``.
+            path: The path below ``/api/v1``, such as ``"/workflows/wf_123"``. It may have a
+                query. Escape ids that come from elsewhere with ``urllib.parse.quote``.
+            json: The body: anything that JSON can carry; None for none.
+            params: The query by name. None is left out, a list repeats its name.
+            timeout: For this request, seconds for each step or an ``httpx.Timeout``.
+            idempotent: Whether the request may be sent twice; None asks the method.
+
+        Returns:
+            The JSON of the response as the API sent it, most often a dictionary with ``data``;
+            None for an empty one.
+
+        Raises:
+            TypeError: An argument is of the wrong type, or JSON cannot carry the body.
+            ValueError: The method or the path cannot be sent.
+            NotFoundError: There is no such route, or nothing with that id.
+            FlowMaestroError: The API refused or failed; see ``flowmaestro_core.errors``.
+
+        Endpoint:
+            Any route below ``/api/v1``
+
+        Example:
+            Ask for what the SDK has no method for::
+
+                page = client.request("GET", "/workflows", params={"per_page": 5})
+                print(page["data"])
+        """
+        from ..request import raw_request
+
+        options = self._options.changed(timeout=timeout)
+        if not isinstance(timeout, NotGiven):
+            options = options._replace(timeout_is_exact=True)
+        sent = raw_request(method, path, json, params, idempotent=idempotent)
+        return self._transport.call(sent, options)
+
     def call(self, request: Request, options: Optional[Options] = None) -> dict[str, Any]:
         """Send a request of a resource and give the JSON object of its answer.
 
@@ -180,7 +237,8 @@ class CoreClient:
             request: What to ask.
             options: In place of this client's.
         """
-        return self._transport.call(request, options or self._options)
+        content: dict[str, Any] = self._transport.call(request, options or self._options)
+        return content
 
     def open(
         self, request: Request, last_event_id: str = "", options: Optional[Options] = None

@@ -29,7 +29,7 @@ from ..reading import (
     take_steps,
     wait_for,
 )
-from ..response import Unanswered
+from ..response import Answer, Unanswered
 from ..sockets import expire_if_left_over, release
 
 if TYPE_CHECKING:
@@ -320,6 +320,13 @@ class Pump:
         self._ending = threading.RLock()
         self._process = os.getpid()
         self._is_closed = False
+
+    @property
+    def head(self) -> Answer:
+        """The status and the headers of the response."""
+        from ..http import answer_of
+
+        return answer_of(self._response, b"")
 
     def read(self) -> Union[bytes, Unanswered]:
         """Give the next bytes; none at the end of the response."""
