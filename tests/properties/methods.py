@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from functools import cached_property
-from typing import Any, Callable
+from typing import Any, Callable, get_type_hints
 
 import anyio
 import httpx
@@ -49,6 +49,11 @@ SAMPLES: dict[str, Any] = {
     "on_update": None,
     "heartbeat": 0.5,
     "stream": False,
+    "method": "GET",
+    "path": "/workflows",
+    "json": {"name": "Ada"},
+    "params": {"page": 1},
+    "idempotent": None,
 }
 
 # What starts something: done twice, it would be there twice.
@@ -90,13 +95,11 @@ def _methods() -> list[str]:
 
 
 def _methods_below(prefix: str, resource: cached_property) -> list[str]:
-    returned = resource.func.__annotations__["return"]
-    name = f"flowmaestro_{prefix.partition('.')[0]}"
+    returned = get_type_hints(resource.func)["return"]
     # Both are loaded before time is replaced in them.
-    importlib.import_module(f"{name}._async")
-    package = importlib.import_module(f"{name}._sync")
+    importlib.import_module(returned.__module__.replace("_sync", "_async"))
     found = []
-    for name, member in inspect.getmembers(getattr(package, returned)):
+    for name, member in inspect.getmembers(returned):
         if name.startswith("_"):
             continue
         if isinstance(member, cached_property):

@@ -28,6 +28,7 @@ from flowmaestro.types import (
     ExecutionResumedEvent,
     ExecutionStatus,
     KnowledgeBase,
+    MessageList,
     PauseContext,
     SearchResult,
     Thread,
@@ -64,7 +65,9 @@ def calls(client: FlowMaestroClient) -> None:
             assert_type(execution["error"], Optional[str])
     assert_type(client.agents.get("a")["data"], Agent)
     assert_type(client.agents.create_thread("a", metadata={"user": 1})["data"], Thread)
-    assert_type(client.threads.list_messages("t")["data"], list[ThreadMessage])
+    assert_type(client.threads.list_messages("t")["data"], MessageList)
+    assert_type(client.threads.list_messages("t")["data"][0], ThreadMessage)
+    assert_type(client.threads.list_messages("t")["data"]["messages"], MessageList)
     answer = client.threads.send_message("t", "Hello")["data"]["message"]
     assert_type(answer, Optional[AssistantMessage])
     assert_type(client.triggers.list()["data"], list[Trigger])

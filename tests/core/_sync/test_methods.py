@@ -384,9 +384,9 @@ def test_an_iterator_refuses_its_arguments_before_the_loop(name, page):
 def test_an_iterator_refuses_filters_and_ids_before_the_loop():
     with scripted(EMPTY) as client:
         with pytest.raises(ValueError, match="status must not be empty"):
-            client.executions.iter(status="")
+            client.executions.iter(status=" ")
         with pytest.raises(ValueError, match="workflow_id must not be empty"):
-            client.executions.iter(workflow_id="")
+            client.executions.iter(workflow_id=" ")
         with pytest.raises(ValueError, match="thread_id must not be empty"):
             client.threads.iter_messages("")
         with pytest.raises(ValueError, match="webhook_id must not be empty"):

@@ -1,13 +1,13 @@
 """Agents: list, get, create threads."""
 
-from __future__ import annotations
+from flowmaestro_core.lazy import lazy_exports as _lazy_exports
 
-from flowmaestro_core.lazy import lazy_exports
-
-TYPE_CHECKING = False
+# False, in a form that editors do not take for code which is never reached.
+TYPE_CHECKING = bool()  # noqa: UP018
 if TYPE_CHECKING:
     from ._async import AsyncAgents
     from ._sync import Agents
+del TYPE_CHECKING
 
 __version__ = "1.0.0"
 
@@ -16,10 +16,10 @@ __all__ = [
     "AsyncAgents",
 ]
 
-__getattr__, __dir__ = lazy_exports(
+__getattr__, __dir__ = _lazy_exports(
     __name__,
     {
-        "AsyncAgents": "._async",
         "Agents": "._sync",
+        "AsyncAgents": "._async",
     },
 )

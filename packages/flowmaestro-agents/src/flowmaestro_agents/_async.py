@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Optional
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Optional
 
+import flowmaestro_types as types
+from flowmaestro_core import AsyncCoreClient
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
 from flowmaestro_core.shapes import a_list, an_object
 from flowmaestro_core.statuses import THREAD_STATUSES, with_status
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from flowmaestro_core import AsyncCoreClient
-    from flowmaestro_types import Agent, Page, Response, Thread
 
 __all__ = ["AsyncAgents"]
 
@@ -33,7 +29,7 @@ class AsyncAgents:
 
     async def list(
         self, *, page: Optional[int] = None, per_page: Optional[int] = None
-    ) -> Page[Agent]:
+    ) -> types.Page[types.Agent]:
         """Get one page of agents, the newest first.
 
         Args:
@@ -61,7 +57,7 @@ class AsyncAgents:
         answer: Any = page_of(await self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
 
-    def iter(self, *, page: int = 1, per_page: int = 100) -> AsyncIterator[Agent]:
+    def iter(self, *, page: int = 1, per_page: int = 100) -> AsyncIterator[types.Agent]:
         """Go over all agents, fetching a page only when it is needed.
 
         Args:
@@ -91,7 +87,7 @@ class AsyncAgents:
 
         return iterate(fetch, page)
 
-    async def get(self, agent_id: str) -> Response[Agent]:
+    async def get(self, agent_id: str) -> types.Response[types.Agent]:
         """Get one agent with its prompt, settings and tools.
 
         Args:
@@ -122,7 +118,7 @@ class AsyncAgents:
 
     async def create_thread(
         self, agent_id: str, metadata: Optional[Mapping[str, Any]] = None
-    ) -> Response[Thread]:
+    ) -> types.Response[types.Thread]:
         """Begin a conversation with an agent.
 
         A call that may have been carried out is never repeated: it raises an error whose

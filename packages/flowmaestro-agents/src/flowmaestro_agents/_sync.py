@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Optional
+from collections.abc import Iterator, Mapping
+from typing import Any, Optional
 
+import flowmaestro_types as types
+from flowmaestro_core import CoreClient
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
 from flowmaestro_core.shapes import a_list, an_object
 from flowmaestro_core.statuses import THREAD_STATUSES, with_status
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from flowmaestro_core import CoreClient
-    from flowmaestro_types import Agent, Page, Response, Thread
 
 __all__ = ["Agents"]
 
@@ -32,7 +28,9 @@ class Agents:
     def __init__(self, client: CoreClient) -> None:
         self._client = client
 
-    def list(self, *, page: Optional[int] = None, per_page: Optional[int] = None) -> Page[Agent]:
+    def list(
+        self, *, page: Optional[int] = None, per_page: Optional[int] = None
+    ) -> types.Page[types.Agent]:
         """Get one page of agents, the newest first.
 
         Args:
@@ -60,7 +58,7 @@ class Agents:
         answer: Any = page_of(self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
 
-    def iter(self, *, page: int = 1, per_page: int = 100) -> Iterator[Agent]:
+    def iter(self, *, page: int = 1, per_page: int = 100) -> Iterator[types.Agent]:
         """Go over all agents, fetching a page only when it is needed.
 
         Args:
@@ -90,7 +88,7 @@ class Agents:
 
         return iterate(fetch, page)
 
-    def get(self, agent_id: str) -> Response[Agent]:
+    def get(self, agent_id: str) -> types.Response[types.Agent]:
         """Get one agent with its prompt, settings and tools.
 
         Args:
@@ -121,7 +119,7 @@ class Agents:
 
     def create_thread(
         self, agent_id: str, metadata: Optional[Mapping[str, Any]] = None
-    ) -> Response[Thread]:
+    ) -> types.Response[types.Thread]:
         """Begin a conversation with an agent.
 
         A call that may have been carried out is never repeated: it raises an error whose

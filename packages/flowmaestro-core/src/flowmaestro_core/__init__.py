@@ -4,11 +4,10 @@ Importing this package is cheap: each name is loaded when it is first used, and 
 with the first client.
 """
 
-from __future__ import annotations
+from .lazy import lazy_exports as _lazy_exports
 
-from .lazy import lazy_exports
-
-TYPE_CHECKING = False
+# False, in a form that editors do not take for code which is never reached.
+TYPE_CHECKING = bool()  # noqa: UP018
 if TYPE_CHECKING:
     from ._async.client import AsyncCoreClient
     from ._async.stream import AsyncEventStream
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
         WebhookVerificationError,
     )
     from .response import RateLimit, ResponseInfo
+del TYPE_CHECKING
 
 __version__ = "1.0.0"
 
@@ -61,30 +61,30 @@ __all__ = [
     "ConfigurationError",
 ]
 
-__getattr__, __dir__ = lazy_exports(
+__getattr__, __dir__ = _lazy_exports(
     __name__,
     {
-        "AsyncCoreClient": "._async.client",
-        "AsyncEventStream": "._async.stream",
         "CoreClient": "._sync.client",
+        "AsyncCoreClient": "._async.client",
         "EventStream": "._sync.stream",
-        "AuthenticationError": ".errors",
-        "AuthorizationError": ".errors",
-        "ConfigurationError": ".errors",
-        "ConflictError": ".errors",
-        "ConnectionError": ".errors",
-        "ExecutionFailedError": ".errors",
-        "FlowMaestroError": ".errors",
-        "InvalidArgumentError": ".errors",
-        "NotFoundError": ".errors",
-        "RateLimitError": ".errors",
-        "RequestTooLargeError": ".errors",
-        "ServerError": ".errors",
-        "StreamError": ".errors",
-        "TimeoutError": ".errors",
-        "ValidationError": ".errors",
-        "WebhookVerificationError": ".errors",
+        "AsyncEventStream": "._async.stream",
         "RateLimit": ".response",
         "ResponseInfo": ".response",
+        "FlowMaestroError": ".errors",
+        "ValidationError": ".errors",
+        "InvalidArgumentError": ".errors",
+        "RequestTooLargeError": ".errors",
+        "AuthenticationError": ".errors",
+        "AuthorizationError": ".errors",
+        "NotFoundError": ".errors",
+        "ConflictError": ".errors",
+        "RateLimitError": ".errors",
+        "ServerError": ".errors",
+        "TimeoutError": ".errors",
+        "ConnectionError": ".errors",
+        "StreamError": ".errors",
+        "ExecutionFailedError": ".errors",
+        "WebhookVerificationError": ".errors",
+        "ConfigurationError": ".errors",
     },
 )

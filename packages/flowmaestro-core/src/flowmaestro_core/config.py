@@ -13,11 +13,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional, Union
 
 from .errors import ConfigurationError, InvalidArgumentError
+from .lazy import lazy_module
 
 if TYPE_CHECKING:
     import httpx
 
-    from .response import ResponseInfo
+    from . import response
+else:
+    # Who reads the annotations loads them.
+    httpx = lazy_module("httpx")
+    response = lazy_module(".response", __package__)
 
 __all__ = [
     "API_PREFIX",
@@ -158,7 +163,7 @@ class Options(NamedTuple):
     max_retries: int = 3
     retry_unsafe: bool = False
     headers: tuple[tuple[str, str], ...] = ()
-    on_response: Optional[Callable[[ResponseInfo], object]] = None
+    on_response: Optional[Callable[[response.ResponseInfo], object]] = None
 
     def __repr__(self) -> str:
         """Show no value of a header, of which one may be a key."""
@@ -174,7 +179,7 @@ class Options(NamedTuple):
         max_retries: Union[int, None, NotGiven] = NOT_GIVEN,
         retry_unsafe: Union[bool, NotGiven] = NOT_GIVEN,
         headers: Union[Mapping[str, str], None, NotGiven] = NOT_GIVEN,
-        on_response: Union[Callable[[ResponseInfo], object], None, NotGiven] = NOT_GIVEN,
+        on_response: Union[Callable[[response.ResponseInfo], object], None, NotGiven] = NOT_GIVEN,
     ) -> Options:
         """Give these options with some of them changed, each checked."""
         changes: dict[str, Any] = {}

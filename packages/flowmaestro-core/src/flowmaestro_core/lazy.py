@@ -9,20 +9,44 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
-__all__ = ["lazy_exports"]
+__all__ = ["lazy_exports", "lazy_module"]
+
+
+class _LazyModule:
+    """Stands for a module in annotations, and loads it when somebody reads them."""
+
+    def __init__(self, name: str, package: str) -> None:
+        self._name = name
+        self._package = package
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(import_module(self._name, self._package), name)
+
+
+def lazy_module(name: str, package: str = "") -> object:
+    """Give a stand-in for a module that annotations name, and calls need not load.
+
+    Args:
+        name: The module, relative to the package where it begins with a dot.
+        package: The package.
+    """
+    return _LazyModule(name, package)
 
 
 def lazy_exports(
-    package: str, homes: dict[str, str]
+    package: str, homes: dict[str, str], modules: tuple[str, ...] = ()
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Make the ``__getattr__`` and ``__dir__`` of a package.
 
     Args:
         package: Its ``__name__``.
         homes: For each name, the module that has it.
+        modules: Modules of the package that are names of their own.
     """
 
     def load(name: str) -> object:
+        if name in modules:
+            return import_module(f".{name}", package)
         home = homes.get(name)
         if home is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
@@ -31,6 +55,6 @@ def lazy_exports(
         return value
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *homes})
+        return sorted([*homes, *modules, "__version__"])
 
     return load, names

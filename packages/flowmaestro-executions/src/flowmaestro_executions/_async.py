@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
-from flowmaestro_core import errors
+import flowmaestro_types as types
+from flowmaestro_core import AsyncCoreClient, errors
 from flowmaestro_core._async.compat import AsyncPump, settle, sleep
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core._async.stream import AsyncEventStream, AsyncSource, Connect
@@ -28,19 +30,6 @@ from .wire import (
     is_terminal,
     terminal_event_of,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Hashable
-
-    from flowmaestro_core import AsyncCoreClient
-    from flowmaestro_types import (
-        CancelResult,
-        Execution,
-        ExecutionEvent,
-        ExecutionStatus,
-        Page,
-        Response,
-    )
 
 __all__ = ["AsyncExecutions"]
 
@@ -66,8 +55,8 @@ class AsyncExecutions:
         page: Optional[int] = None,
         per_page: Optional[int] = None,
         workflow_id: Optional[str] = None,
-        status: Union[ExecutionStatus, str, None] = None,
-    ) -> Page[Execution]:
+        status: Union[types.ExecutionStatus, str, None] = None,
+    ) -> types.Page[types.Execution]:
         """Get one page of executions, the newest first.
 
         The list of one workflow is exact. Without ``workflow_id``, or with a ``status`` as
@@ -110,8 +99,8 @@ class AsyncExecutions:
         page: int = 1,
         per_page: int = 100,
         workflow_id: Optional[str] = None,
-        status: Union[ExecutionStatus, str, None] = None,
-    ) -> AsyncIterator[Execution]:
+        status: Union[types.ExecutionStatus, str, None] = None,
+    ) -> AsyncIterator[types.Execution]:
         """Go over all executions, fetching a page only when it is needed.
 
         Every match is given, also where a list of today's API would miss some. With
@@ -154,7 +143,7 @@ class AsyncExecutions:
             return self._of_all_workflows(page, per_page, status or None)
         return self._of_workflow(workflow_id, page, per_page, status or None)
 
-    async def get(self, execution_id: str) -> Response[Execution]:
+    async def get(self, execution_id: str) -> types.Response[types.Execution]:
         """Get one execution as it stands.
 
         Args:
@@ -183,7 +172,7 @@ class AsyncExecutions:
         execution_of(answer["data"])
         return answer  # type: ignore[no-any-return]
 
-    async def cancel(self, execution_id: str) -> Response[CancelResult]:
+    async def cancel(self, execution_id: str) -> types.Response[types.CancelResult]:
         """Stop an execution that is not over.
 
         Args:
@@ -230,8 +219,8 @@ class AsyncExecutions:
         timeout: Optional[float] = 300.0,
         *,
         raise_on_failure: bool = False,
-        on_update: Optional[Callable[[Execution], object]] = None,
-    ) -> Execution:
+        on_update: Optional[Callable[[types.Execution], object]] = None,
+    ) -> types.Execution:
         """Wait until an execution is over.
 
         Rate limits, an API that is away and failures of the network are waited out within
@@ -274,7 +263,7 @@ class AsyncExecutions:
         if options.deadline is not None and (bound is None or options.deadline < bound):
             bound = options.deadline
         until = None if bound is None else monotonic() + bound
-        last: Optional[Execution] = None
+        last: Optional[types.Execution] = None
         unreadable = 0
         while True:
             remaining = None if until is None else until - monotonic()
@@ -299,7 +288,7 @@ class AsyncExecutions:
                 )
             else:
                 problem, unreadable = "", 0
-                seen: Execution = execution_of(answer["data"])
+                seen: types.Execution = execution_of(answer["data"])
                 if on_update is not None and (last is None or last["status"] != seen["status"]):
                     await settle(on_update(seen))
                 last = seen
@@ -322,7 +311,7 @@ class AsyncExecutions:
 
     def stream(
         self, execution_id: str, *, heartbeat: Optional[float] = None
-    ) -> AsyncEventStream[ExecutionEvent]:
+    ) -> AsyncEventStream[types.ExecutionEvent]:
         """Follow an execution live, to its end.
 
         The stream reconnects when it breaks, polls the status when it is silent or cannot be
@@ -397,7 +386,7 @@ class AsyncExecutions:
 
     async def _of_workflow(
         self, workflow_id: str, page: int, per_page: int, status: Optional[str]
-    ) -> AsyncGenerator[Execution, None]:
+    ) -> AsyncGenerator[types.Execution, None]:
         """Give the executions of one workflow: its list is exact if no status is asked for."""
 
         async def fetch(number: int) -> Any:
@@ -413,7 +402,7 @@ class AsyncExecutions:
 
     async def _of_all_workflows(
         self, page: int, per_page: int, status: Optional[str]
-    ) -> AsyncGenerator[Execution, None]:
+    ) -> AsyncGenerator[types.Execution, None]:
         """Give the executions of all workflows, and each of them once.
 
         Today's API reads the newest rows of every account and filters them afterwards, so
@@ -481,7 +470,7 @@ def _get(execution_id: str) -> Request:
 
 
 def _timed_out(
-    execution_id: str, bound: Optional[float], last: Optional[Execution], problem: str
+    execution_id: str, bound: Optional[float], last: Optional[types.Execution], problem: str
 ) -> errors.TimeoutError:
     status = "not seen yet" if last is None else last["status"]
     return errors.TimeoutError(

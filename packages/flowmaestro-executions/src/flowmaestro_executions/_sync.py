@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Hashable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
-from flowmaestro_core import errors
+import flowmaestro_types as types
+from flowmaestro_core import CoreClient, errors
 from flowmaestro_core._sync.compat import Pump, settle, sleep
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core._sync.stream import Connect, EventStream, Source
@@ -29,19 +31,6 @@ from .wire import (
     is_terminal,
     terminal_event_of,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable, Iterator
-
-    from flowmaestro_core import CoreClient
-    from flowmaestro_types import (
-        CancelResult,
-        Execution,
-        ExecutionEvent,
-        ExecutionStatus,
-        Page,
-        Response,
-    )
 
 __all__ = ["Executions"]
 
@@ -67,8 +56,8 @@ class Executions:
         page: Optional[int] = None,
         per_page: Optional[int] = None,
         workflow_id: Optional[str] = None,
-        status: Union[ExecutionStatus, str, None] = None,
-    ) -> Page[Execution]:
+        status: Union[types.ExecutionStatus, str, None] = None,
+    ) -> types.Page[types.Execution]:
         """Get one page of executions, the newest first.
 
         The list of one workflow is exact. Without ``workflow_id``, or with a ``status`` as
@@ -111,8 +100,8 @@ class Executions:
         page: int = 1,
         per_page: int = 100,
         workflow_id: Optional[str] = None,
-        status: Union[ExecutionStatus, str, None] = None,
-    ) -> Iterator[Execution]:
+        status: Union[types.ExecutionStatus, str, None] = None,
+    ) -> Iterator[types.Execution]:
         """Go over all executions, fetching a page only when it is needed.
 
         Every match is given, also where a list of today's API would miss some. With
@@ -155,7 +144,7 @@ class Executions:
             return self._of_all_workflows(page, per_page, status or None)
         return self._of_workflow(workflow_id, page, per_page, status or None)
 
-    def get(self, execution_id: str) -> Response[Execution]:
+    def get(self, execution_id: str) -> types.Response[types.Execution]:
         """Get one execution as it stands.
 
         Args:
@@ -184,7 +173,7 @@ class Executions:
         execution_of(answer["data"])
         return answer  # type: ignore[no-any-return]
 
-    def cancel(self, execution_id: str) -> Response[CancelResult]:
+    def cancel(self, execution_id: str) -> types.Response[types.CancelResult]:
         """Stop an execution that is not over.
 
         Args:
@@ -231,8 +220,8 @@ class Executions:
         timeout: Optional[float] = 300.0,
         *,
         raise_on_failure: bool = False,
-        on_update: Optional[Callable[[Execution], object]] = None,
-    ) -> Execution:
+        on_update: Optional[Callable[[types.Execution], object]] = None,
+    ) -> types.Execution:
         """Wait until an execution is over.
 
         Rate limits, an API that is away and failures of the network are waited out within
@@ -275,7 +264,7 @@ class Executions:
         if options.deadline is not None and (bound is None or options.deadline < bound):
             bound = options.deadline
         until = None if bound is None else monotonic() + bound
-        last: Optional[Execution] = None
+        last: Optional[types.Execution] = None
         unreadable = 0
         while True:
             remaining = None if until is None else until - monotonic()
@@ -300,7 +289,7 @@ class Executions:
                 )
             else:
                 problem, unreadable = "", 0
-                seen: Execution = execution_of(answer["data"])
+                seen: types.Execution = execution_of(answer["data"])
                 if on_update is not None and (last is None or last["status"] != seen["status"]):
                     settle(on_update(seen))
                 last = seen
@@ -323,7 +312,7 @@ class Executions:
 
     def stream(
         self, execution_id: str, *, heartbeat: Optional[float] = None
-    ) -> EventStream[ExecutionEvent]:
+    ) -> EventStream[types.ExecutionEvent]:
         """Follow an execution live, to its end.
 
         The stream reconnects when it breaks, polls the status when it is silent or cannot be
@@ -398,7 +387,7 @@ class Executions:
 
     def _of_workflow(
         self, workflow_id: str, page: int, per_page: int, status: Optional[str]
-    ) -> Generator[Execution, None, None]:
+    ) -> Generator[types.Execution, None, None]:
         """Give the executions of one workflow: its list is exact if no status is asked for."""
 
         def fetch(number: int) -> Any:
@@ -414,7 +403,7 @@ class Executions:
 
     def _of_all_workflows(
         self, page: int, per_page: int, status: Optional[str]
-    ) -> Generator[Execution, None, None]:
+    ) -> Generator[types.Execution, None, None]:
         """Give the executions of all workflows, and each of them once.
 
         Today's API reads the newest rows of every account and filters them afterwards, so
@@ -482,7 +471,7 @@ def _get(execution_id: str) -> Request:
 
 
 def _timed_out(
-    execution_id: str, bound: Optional[float], last: Optional[Execution], problem: str
+    execution_id: str, bound: Optional[float], last: Optional[types.Execution], problem: str
 ) -> errors.TimeoutError:
     status = "not seen yet" if last is None else last["status"]
     return errors.TimeoutError(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from collections.abc import AsyncIterator
+from typing import Any, Optional
 
+import flowmaestro_types as types
+from flowmaestro_core import AsyncCoreClient
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import (
@@ -17,12 +20,6 @@ from flowmaestro_core.request import (
 from flowmaestro_core.shapes import a_list, an_object
 
 from .wire import query_result_of, query_result_problem
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from flowmaestro_core import AsyncCoreClient
-    from flowmaestro_types import KnowledgeBase, Page, QueryResult, Response
 
 __all__ = ["AsyncKnowledgeBases"]
 
@@ -38,7 +35,7 @@ class AsyncKnowledgeBases:
 
     async def list(
         self, *, page: Optional[int] = None, per_page: Optional[int] = None
-    ) -> Page[KnowledgeBase]:
+    ) -> types.Page[types.KnowledgeBase]:
         """Get one page of knowledge bases, the newest first.
 
         Args:
@@ -66,7 +63,7 @@ class AsyncKnowledgeBases:
         answer: Any = page_of(await self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
 
-    def iter(self, *, page: int = 1, per_page: int = 100) -> AsyncIterator[KnowledgeBase]:
+    def iter(self, *, page: int = 1, per_page: int = 100) -> AsyncIterator[types.KnowledgeBase]:
         """Go over all knowledge bases, fetching a page only when it is needed.
 
         Args:
@@ -96,7 +93,7 @@ class AsyncKnowledgeBases:
 
         return iterate(fetch, page)
 
-    async def get(self, knowledge_base_id: str) -> Response[KnowledgeBase]:
+    async def get(self, knowledge_base_id: str) -> types.Response[types.KnowledgeBase]:
         """Get one knowledge base with its settings.
 
         Args:
@@ -130,7 +127,7 @@ class AsyncKnowledgeBases:
 
     async def query(
         self, knowledge_base_id: str, query: str, top_k: Optional[int] = 5
-    ) -> Response[QueryResult]:
+    ) -> types.Response[types.QueryResult]:
         """Search a knowledge base by meaning.
 
         Args:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from collections.abc import Iterator
+from typing import Any, Optional
 
+import flowmaestro_types as types
+from flowmaestro_core import CoreClient
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import (
@@ -18,12 +21,6 @@ from flowmaestro_core.request import (
 from flowmaestro_core.shapes import a_list, an_object
 
 from .wire import query_result_of, query_result_problem
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from flowmaestro_core import CoreClient
-    from flowmaestro_types import KnowledgeBase, Page, QueryResult, Response
 
 __all__ = ["KnowledgeBases"]
 
@@ -39,7 +36,7 @@ class KnowledgeBases:
 
     def list(
         self, *, page: Optional[int] = None, per_page: Optional[int] = None
-    ) -> Page[KnowledgeBase]:
+    ) -> types.Page[types.KnowledgeBase]:
         """Get one page of knowledge bases, the newest first.
 
         Args:
@@ -67,7 +64,7 @@ class KnowledgeBases:
         answer: Any = page_of(self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
 
-    def iter(self, *, page: int = 1, per_page: int = 100) -> Iterator[KnowledgeBase]:
+    def iter(self, *, page: int = 1, per_page: int = 100) -> Iterator[types.KnowledgeBase]:
         """Go over all knowledge bases, fetching a page only when it is needed.
 
         Args:
@@ -97,7 +94,7 @@ class KnowledgeBases:
 
         return iterate(fetch, page)
 
-    def get(self, knowledge_base_id: str) -> Response[KnowledgeBase]:
+    def get(self, knowledge_base_id: str) -> types.Response[types.KnowledgeBase]:
         """Get one knowledge base with its settings.
 
         Args:
@@ -131,7 +128,7 @@ class KnowledgeBases:
 
     def query(
         self, knowledge_base_id: str, query: str, top_k: Optional[int] = 5
-    ) -> Response[QueryResult]:
+    ) -> types.Response[types.QueryResult]:
         """Search a knowledge base by meaning.
 
         Args:

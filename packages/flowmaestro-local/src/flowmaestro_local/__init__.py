@@ -1,10 +1,9 @@
 """An embedded FlowMaestro-compatible server, for testing and developing your own code."""
 
-from __future__ import annotations
+from importlib import import_module as _import_module
 
-from importlib import import_module
-
-TYPE_CHECKING = False
+# False, in a form that editors do not take for code which is never reached.
+TYPE_CHECKING = bool()  # noqa: UP018
 if TYPE_CHECKING:
     from .faults import Fault, Faults
     from .records import ExecutionRecord, MessageRecord, RecordedRequest
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
     from .run import ExecutionCancelled, Node, Run
     from .running import Running
     from .server import LocalServer
+del TYPE_CHECKING
 
 __version__ = "1.0.0"
 
@@ -49,11 +49,11 @@ _MODULES = {
 
 def __getattr__(name: str) -> object:
     if name in _MODULES:
-        value: object = getattr(import_module(_MODULES[name], __name__), name)
+        value: object = getattr(_import_module(_MODULES[name], __name__), name)
         globals()[name] = value
         return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, "__version__"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Optional, Union
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any, Optional, Union
 
-from flowmaestro_core import errors
+import flowmaestro_types as types
+from flowmaestro_core import AsyncCoreClient, errors
 from flowmaestro_core._async.compat import AsyncPump, Stop, sleep
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core._async.stream import AsyncEventStream, AsyncSource, Connect
@@ -39,20 +41,6 @@ from .wire import (
     thread_event_of,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
-
-    from flowmaestro_core import AsyncCoreClient
-    from flowmaestro_types import (
-        Deleted,
-        MessagesPage,
-        Response,
-        SendMessageResult,
-        Thread,
-        ThreadEvent,
-        ThreadMessage,
-    )
-
 __all__ = ["AsyncThreads"]
 
 # Seconds that the API waits for an agent, unless it is asked to wait less.
@@ -74,7 +62,7 @@ class AsyncThreads:
     def __init__(self, client: AsyncCoreClient) -> None:
         self._client = client
 
-    async def get(self, thread_id: str) -> Response[Thread]:
+    async def get(self, thread_id: str) -> types.Response[types.Thread]:
         """Get one thread.
 
         Args:
@@ -102,7 +90,7 @@ class AsyncThreads:
         with_status(answer["data"], THREAD_STATUSES).setdefault("id", thread_id)
         return answer  # type: ignore[no-any-return]
 
-    async def delete(self, thread_id: str) -> Response[Deleted]:
+    async def delete(self, thread_id: str) -> types.Response[types.Deleted]:
         """Delete a thread with its messages.
 
         Args:
@@ -132,7 +120,7 @@ class AsyncThreads:
 
     async def list_messages(
         self, thread_id: str, *, page: Optional[int] = None, per_page: Optional[int] = None
-    ) -> MessagesPage:
+    ) -> types.MessagesPage:
         """Get the messages of a thread, the oldest first.
 
         Today's backend sends them all at once; ``page`` and ``per_page`` are then honoured
@@ -173,7 +161,7 @@ class AsyncThreads:
 
     def iter_messages(
         self, thread_id: str, *, page: int = 1, per_page: Optional[int] = None
-    ) -> AsyncIterator[ThreadMessage]:
+    ) -> AsyncIterator[types.ThreadMessage]:
         """Go over the messages of a thread, the oldest first.
 
         Args:
@@ -213,7 +201,7 @@ class AsyncThreads:
         *,
         timeout: Optional[float] = None,
         stream: bool = False,
-    ) -> Response[SendMessageResult]:
+    ) -> types.Response[types.SendMessageResult]:
         """Say something to the agent and wait for its answer.
 
         An answer may take two minutes: the client's default timeout does not apply here,
@@ -264,7 +252,9 @@ class AsyncThreads:
             raise
         return await self._with_reply(answer, thread_id, until)  # type: ignore[no-any-return]
 
-    def send_message_stream(self, thread_id: str, content: str) -> AsyncEventStream[ThreadEvent]:
+    def send_message_stream(
+        self, thread_id: str, content: str
+    ) -> AsyncEventStream[types.ThreadEvent]:
         """Say something to the agent and get its answer as it is made.
 
         Where the backend cannot stream (today's answers 501), the same events come from
@@ -345,7 +335,7 @@ class AsyncThreads:
 
     def stream(
         self, thread_id: str, *, heartbeat: Optional[float] = None
-    ) -> AsyncEventStream[ThreadEvent]:
+    ) -> AsyncEventStream[types.ThreadEvent]:
         """Follow what the agent of a thread says, whoever asks it.
 
         The stream has no end of its own: leave the loop when you have what you want. Today's

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Optional, Union
+from collections.abc import Generator, Iterator
+from typing import Any, Optional, Union
 
-from flowmaestro_core import errors
+import flowmaestro_types as types
+from flowmaestro_core import CoreClient, errors
 from flowmaestro_core._sync.compat import Pump, Stop, sleep
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core._sync.stream import Connect, EventStream, Source
@@ -40,20 +42,6 @@ from .wire import (
     thread_event_of,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-
-    from flowmaestro_core import CoreClient
-    from flowmaestro_types import (
-        Deleted,
-        MessagesPage,
-        Response,
-        SendMessageResult,
-        Thread,
-        ThreadEvent,
-        ThreadMessage,
-    )
-
 __all__ = ["Threads"]
 
 # Seconds that the API waits for an agent, unless it is asked to wait less.
@@ -75,7 +63,7 @@ class Threads:
     def __init__(self, client: CoreClient) -> None:
         self._client = client
 
-    def get(self, thread_id: str) -> Response[Thread]:
+    def get(self, thread_id: str) -> types.Response[types.Thread]:
         """Get one thread.
 
         Args:
@@ -103,7 +91,7 @@ class Threads:
         with_status(answer["data"], THREAD_STATUSES).setdefault("id", thread_id)
         return answer  # type: ignore[no-any-return]
 
-    def delete(self, thread_id: str) -> Response[Deleted]:
+    def delete(self, thread_id: str) -> types.Response[types.Deleted]:
         """Delete a thread with its messages.
 
         Args:
@@ -133,7 +121,7 @@ class Threads:
 
     def list_messages(
         self, thread_id: str, *, page: Optional[int] = None, per_page: Optional[int] = None
-    ) -> MessagesPage:
+    ) -> types.MessagesPage:
         """Get the messages of a thread, the oldest first.
 
         Today's backend sends them all at once; ``page`` and ``per_page`` are then honoured
@@ -174,7 +162,7 @@ class Threads:
 
     def iter_messages(
         self, thread_id: str, *, page: int = 1, per_page: Optional[int] = None
-    ) -> Iterator[ThreadMessage]:
+    ) -> Iterator[types.ThreadMessage]:
         """Go over the messages of a thread, the oldest first.
 
         Args:
@@ -214,7 +202,7 @@ class Threads:
         *,
         timeout: Optional[float] = None,
         stream: bool = False,
-    ) -> Response[SendMessageResult]:
+    ) -> types.Response[types.SendMessageResult]:
         """Say something to the agent and wait for its answer.
 
         An answer may take two minutes: the client's default timeout does not apply here,
@@ -265,7 +253,7 @@ class Threads:
             raise
         return self._with_reply(answer, thread_id, until)  # type: ignore[no-any-return]
 
-    def send_message_stream(self, thread_id: str, content: str) -> EventStream[ThreadEvent]:
+    def send_message_stream(self, thread_id: str, content: str) -> EventStream[types.ThreadEvent]:
         """Say something to the agent and get its answer as it is made.
 
         Where the backend cannot stream (today's answers 501), the same events come from
@@ -346,7 +334,7 @@ class Threads:
 
     def stream(
         self, thread_id: str, *, heartbeat: Optional[float] = None
-    ) -> EventStream[ThreadEvent]:
+    ) -> EventStream[types.ThreadEvent]:
         """Follow what the agent of a thread says, whoever asks it.
 
         The stream has no end of its own: leave the loop when you have what you want. Today's

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any, Optional
 
+import flowmaestro_types as types
+from flowmaestro_core import AsyncCoreClient
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
 from flowmaestro_core.shapes import a_list
 from flowmaestro_core.starting import STARTED, execute_result_of, inputs_body
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-
-    from flowmaestro_core import AsyncCoreClient
-    from flowmaestro_types import Page, Response, Trigger, TriggerExecuteResult
 
 __all__ = ["AsyncTriggers"]
 
@@ -33,7 +30,7 @@ class AsyncTriggers:
         page: Optional[int] = None,
         per_page: Optional[int] = None,
         workflow_id: Optional[str] = None,
-    ) -> Page[Trigger]:
+    ) -> types.Page[types.Trigger]:
         """Get one page of triggers, the newest first.
 
         Args:
@@ -66,7 +63,7 @@ class AsyncTriggers:
 
     def iter(
         self, *, page: int = 1, per_page: int = 100, workflow_id: Optional[str] = None
-    ) -> AsyncIterator[Trigger]:
+    ) -> AsyncIterator[types.Trigger]:
         """Go over all triggers, fetching a page only when it is needed.
 
         Args:
@@ -117,7 +114,7 @@ class AsyncTriggers:
 
     async def execute(
         self, trigger_id: str, inputs: Optional[Mapping[str, Any]] = None
-    ) -> Response[TriggerExecuteResult]:
+    ) -> types.Response[types.TriggerExecuteResult]:
         """Pull a trigger: its workflow starts. It runs on; follow it by the ``execution_id``.
 
         A call that may have been carried out is never repeated: it raises an error whose

@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any, Optional
 
+import flowmaestro_types as types
+from flowmaestro_core import CoreClient
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
 from flowmaestro_core.shapes import a_list
 from flowmaestro_core.starting import STARTED, execute_result_of, inputs_body
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping
-
-    from flowmaestro_core import CoreClient
-    from flowmaestro_types import Page, Response, Trigger, TriggerExecuteResult
 
 __all__ = ["Triggers"]
 
@@ -34,7 +31,7 @@ class Triggers:
         page: Optional[int] = None,
         per_page: Optional[int] = None,
         workflow_id: Optional[str] = None,
-    ) -> Page[Trigger]:
+    ) -> types.Page[types.Trigger]:
         """Get one page of triggers, the newest first.
 
         Args:
@@ -67,7 +64,7 @@ class Triggers:
 
     def iter(
         self, *, page: int = 1, per_page: int = 100, workflow_id: Optional[str] = None
-    ) -> Iterator[Trigger]:
+    ) -> Iterator[types.Trigger]:
         """Go over all triggers, fetching a page only when it is needed.
 
         Args:
@@ -118,7 +115,7 @@ class Triggers:
 
     def execute(
         self, trigger_id: str, inputs: Optional[Mapping[str, Any]] = None
-    ) -> Response[TriggerExecuteResult]:
+    ) -> types.Response[types.TriggerExecuteResult]:
         """Pull a trigger: its workflow starts. It runs on; follow it by the ``execution_id``.
 
         A call that may have been carried out is never repeated: it raises an error whose

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Optional, SupportsIndex, Union, overload
+from typing import Any, Literal, Optional, SupportsIndex, Union, cast, overload
 
 from ._typing import NotRequired, TypedDict
 from .enums import MessageStatus, ThreadStatus
@@ -63,14 +63,14 @@ class MessageList(list[ThreadMessage]):
     the object that the API sends.
     """
 
-    @overload
-    def __getitem__(self, key: Literal["messages"], /) -> MessageList: ...
-
-    @overload
+    @overload  # pyright: ignore[reportIncompatibleMethodOverride]
     def __getitem__(self, key: SupportsIndex, /) -> ThreadMessage: ...
 
     @overload
     def __getitem__(self, key: slice, /) -> list[ThreadMessage]: ...
+
+    @overload
+    def __getitem__(self, key: Literal["messages"], /) -> MessageList: ...
 
     def __getitem__(self, key: Any, /) -> Any:
         if key == "messages":
@@ -82,7 +82,7 @@ class MessageList(list[ThreadMessage]):
                 stacklevel=2,
             )
             return self
-        return super().__getitem__(key)
+        return cast("Any", super()).__getitem__(key)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:

@@ -3,17 +3,17 @@
 The receiving side, ``construct_event`` and its like, imports no HTTP library.
 """
 
-from __future__ import annotations
+from flowmaestro_core.lazy import lazy_exports as _lazy_exports
 
-from flowmaestro_core.lazy import lazy_exports
-
-TYPE_CHECKING = False
+# False, in a form that editors do not take for code which is never reached.
+TYPE_CHECKING = bool()  # noqa: UP018
 if TYPE_CHECKING:
     from flowmaestro_core.errors import WebhookVerificationError
 
     from ._async import AsyncWebhooks
     from ._sync import Webhooks
     from .receiving import construct_event, delivery_id, verify_signature
+del TYPE_CHECKING
 
 __version__ = "1.0.0"
 
@@ -26,14 +26,14 @@ __all__ = [
     "WebhookVerificationError",
 ]
 
-__getattr__, __dir__ = lazy_exports(
+__getattr__, __dir__ = _lazy_exports(
     __name__,
     {
-        "WebhookVerificationError": "flowmaestro_core.errors",
-        "AsyncWebhooks": "._async",
         "Webhooks": "._sync",
+        "AsyncWebhooks": "._async",
         "construct_event": ".receiving",
-        "delivery_id": ".receiving",
         "verify_signature": ".receiving",
+        "delivery_id": ".receiving",
+        "WebhookVerificationError": "flowmaestro_core.errors",
     },
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Optional, Union
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, Optional, Union
 
+import flowmaestro_types as types
+from flowmaestro_core import AsyncCoreClient
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core.clock import monotonic
 from flowmaestro_core.config import NOT_GIVEN, NotGiven
@@ -20,21 +22,6 @@ from flowmaestro_core.request import (
 from flowmaestro_core.shapes import a_list, an_object
 
 from .wire import delivery_of, events_body, test_result_of, test_result_problem, webhook_of
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
-
-    from flowmaestro_core import AsyncCoreClient
-    from flowmaestro_types import (
-        Deleted,
-        Page,
-        Response,
-        Webhook,
-        WebhookCreated,
-        WebhookDelivery,
-        WebhookEventType,
-        WebhookTestResult,
-    )
 
 __all__ = ["AsyncWebhooks"]
 
@@ -56,7 +43,7 @@ class AsyncWebhooks:
 
     async def list(
         self, *, page: Optional[int] = None, per_page: Optional[int] = None
-    ) -> Page[Webhook]:
+    ) -> types.Page[types.Webhook]:
         """Get one page of webhooks, the newest first.
 
         Args:
@@ -87,7 +74,7 @@ class AsyncWebhooks:
             webhook_of(webhook)
         return answer  # type: ignore[no-any-return]
 
-    def iter(self, *, page: int = 1, per_page: int = 100) -> AsyncIterator[Webhook]:
+    def iter(self, *, page: int = 1, per_page: int = 100) -> AsyncIterator[types.Webhook]:
         """Go over all webhooks, fetching a page only when it is needed.
 
         To delete webhooks, collect them first: each one that is deleted while iterating
@@ -122,7 +109,7 @@ class AsyncWebhooks:
 
         return iterate(fetch, page)
 
-    async def get(self, webhook_id: str) -> Response[Webhook]:
+    async def get(self, webhook_id: str) -> types.Response[types.Webhook]:
         """Get one webhook.
 
         Args:
@@ -153,10 +140,10 @@ class AsyncWebhooks:
         self,
         name: str,
         url: str,
-        events: Iterable[Union[WebhookEventType, str]],
+        events: Iterable[Union[types.WebhookEventType, str]],
         *,
         headers: Optional[Mapping[str, str]] = None,
-    ) -> Response[WebhookCreated]:
+    ) -> types.Response[types.WebhookCreated]:
         """Subscribe an address to events.
 
         A call that may have been carried out is never repeated: it raises an error whose
@@ -215,10 +202,10 @@ class AsyncWebhooks:
         *,
         name: Union[str, NotGiven] = NOT_GIVEN,
         url: Union[str, NotGiven] = NOT_GIVEN,
-        events: Union[Iterable[Union[WebhookEventType, str]], NotGiven] = NOT_GIVEN,
+        events: Union[Iterable[Union[types.WebhookEventType, str]], NotGiven] = NOT_GIVEN,
         headers: Union[Mapping[str, str], NotGiven, None] = NOT_GIVEN,
         is_active: Union[bool, NotGiven] = NOT_GIVEN,
-    ) -> Response[Webhook]:
+    ) -> types.Response[types.Webhook]:
         """Change a webhook; what is left out stays as it is.
 
         Args:
@@ -266,7 +253,7 @@ class AsyncWebhooks:
         webhook_of(answer["data"]).setdefault("id", webhook_id)
         return answer  # type: ignore[no-any-return]
 
-    async def delete(self, webhook_id: str) -> Response[Deleted]:
+    async def delete(self, webhook_id: str) -> types.Response[types.Deleted]:
         """Delete a webhook.
 
         Args:
@@ -294,7 +281,7 @@ class AsyncWebhooks:
         answer["data"].setdefault("deleted", True)
         return answer  # type: ignore[no-any-return]
 
-    async def test(self, webhook_id: str) -> Response[WebhookTestResult]:
+    async def test(self, webhook_id: str) -> types.Response[types.WebhookTestResult]:
         """Send a test delivery and see what the receiver says.
 
         Args:
@@ -333,7 +320,7 @@ class AsyncWebhooks:
 
     async def deliveries(
         self, webhook_id: str, *, page: Optional[int] = None, per_page: Optional[int] = None
-    ) -> Page[WebhookDelivery]:
+    ) -> types.Page[types.WebhookDelivery]:
         """Get one page of a webhook's deliveries, the newest first.
 
         Args:
@@ -371,7 +358,7 @@ class AsyncWebhooks:
 
     def iter_deliveries(
         self, webhook_id: str, *, page: int = 1, per_page: int = 100
-    ) -> AsyncIterator[WebhookDelivery]:
+    ) -> AsyncIterator[types.WebhookDelivery]:
         """Go over all deliveries of a webhook, fetching a page only when it is needed.
 
         Args:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Optional, Union
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Optional, Union
 
+import flowmaestro_types as types
+from flowmaestro_core import CoreClient
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core.clock import monotonic
 from flowmaestro_core.config import NOT_GIVEN, NotGiven
@@ -21,21 +23,6 @@ from flowmaestro_core.request import (
 from flowmaestro_core.shapes import a_list, an_object
 
 from .wire import delivery_of, events_body, test_result_of, test_result_problem, webhook_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from flowmaestro_core import CoreClient
-    from flowmaestro_types import (
-        Deleted,
-        Page,
-        Response,
-        Webhook,
-        WebhookCreated,
-        WebhookDelivery,
-        WebhookEventType,
-        WebhookTestResult,
-    )
 
 __all__ = ["Webhooks"]
 
@@ -55,7 +42,9 @@ class Webhooks:
     def __init__(self, client: CoreClient) -> None:
         self._client = client
 
-    def list(self, *, page: Optional[int] = None, per_page: Optional[int] = None) -> Page[Webhook]:
+    def list(
+        self, *, page: Optional[int] = None, per_page: Optional[int] = None
+    ) -> types.Page[types.Webhook]:
         """Get one page of webhooks, the newest first.
 
         Args:
@@ -86,7 +75,7 @@ class Webhooks:
             webhook_of(webhook)
         return answer  # type: ignore[no-any-return]
 
-    def iter(self, *, page: int = 1, per_page: int = 100) -> Iterator[Webhook]:
+    def iter(self, *, page: int = 1, per_page: int = 100) -> Iterator[types.Webhook]:
         """Go over all webhooks, fetching a page only when it is needed.
 
         To delete webhooks, collect them first: each one that is deleted while iterating
@@ -121,7 +110,7 @@ class Webhooks:
 
         return iterate(fetch, page)
 
-    def get(self, webhook_id: str) -> Response[Webhook]:
+    def get(self, webhook_id: str) -> types.Response[types.Webhook]:
         """Get one webhook.
 
         Args:
@@ -152,10 +141,10 @@ class Webhooks:
         self,
         name: str,
         url: str,
-        events: Iterable[Union[WebhookEventType, str]],
+        events: Iterable[Union[types.WebhookEventType, str]],
         *,
         headers: Optional[Mapping[str, str]] = None,
-    ) -> Response[WebhookCreated]:
+    ) -> types.Response[types.WebhookCreated]:
         """Subscribe an address to events.
 
         A call that may have been carried out is never repeated: it raises an error whose
@@ -214,10 +203,10 @@ class Webhooks:
         *,
         name: Union[str, NotGiven] = NOT_GIVEN,
         url: Union[str, NotGiven] = NOT_GIVEN,
-        events: Union[Iterable[Union[WebhookEventType, str]], NotGiven] = NOT_GIVEN,
+        events: Union[Iterable[Union[types.WebhookEventType, str]], NotGiven] = NOT_GIVEN,
         headers: Union[Mapping[str, str], NotGiven, None] = NOT_GIVEN,
         is_active: Union[bool, NotGiven] = NOT_GIVEN,
-    ) -> Response[Webhook]:
+    ) -> types.Response[types.Webhook]:
         """Change a webhook; what is left out stays as it is.
 
         Args:
@@ -265,7 +254,7 @@ class Webhooks:
         webhook_of(answer["data"]).setdefault("id", webhook_id)
         return answer  # type: ignore[no-any-return]
 
-    def delete(self, webhook_id: str) -> Response[Deleted]:
+    def delete(self, webhook_id: str) -> types.Response[types.Deleted]:
         """Delete a webhook.
 
         Args:
@@ -293,7 +282,7 @@ class Webhooks:
         answer["data"].setdefault("deleted", True)
         return answer  # type: ignore[no-any-return]
 
-    def test(self, webhook_id: str) -> Response[WebhookTestResult]:
+    def test(self, webhook_id: str) -> types.Response[types.WebhookTestResult]:
         """Send a test delivery and see what the receiver says.
 
         Args:
@@ -332,7 +321,7 @@ class Webhooks:
 
     def deliveries(
         self, webhook_id: str, *, page: Optional[int] = None, per_page: Optional[int] = None
-    ) -> Page[WebhookDelivery]:
+    ) -> types.Page[types.WebhookDelivery]:
         """Get one page of a webhook's deliveries, the newest first.
 
         Args:
@@ -370,7 +359,7 @@ class Webhooks:
 
     def iter_deliveries(
         self, webhook_id: str, *, page: int = 1, per_page: int = 100
-    ) -> Iterator[WebhookDelivery]:
+    ) -> Iterator[types.WebhookDelivery]:
         """Go over all deliveries of a webhook, fetching a page only when it is needed.
 
         Args:

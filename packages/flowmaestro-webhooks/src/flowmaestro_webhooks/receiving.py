@@ -9,14 +9,12 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Optional, Union, cast
+from typing import Any, Optional, Union, cast
 
+import flowmaestro_types as types
 from flowmaestro_core.codec import decode, is_object
 from flowmaestro_core.config import check_seconds
 from flowmaestro_core.errors import InvalidArgumentError, WebhookVerificationError
-
-if TYPE_CHECKING:
-    from flowmaestro_types import WebhookEvent
 
 __all__ = ["construct_event", "delivery_id", "verify_signature"]
 
@@ -30,7 +28,7 @@ Headers = Mapping[Any, Any]
 
 def construct_event(
     body: Body, headers: Headers, secret: Secrets, tolerance: Optional[float] = None
-) -> WebhookEvent:
+) -> types.WebhookEvent:
     """Check a delivery and give its event.
 
     Args:

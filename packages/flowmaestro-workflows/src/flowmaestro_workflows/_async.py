@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Optional
 
+import flowmaestro_types as types
+from flowmaestro_core import AsyncCoreClient
 from flowmaestro_core._async.pagination import iterate
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
 from flowmaestro_core.shapes import a_list, an_object
 from flowmaestro_core.starting import STARTED, execute_result_of, inputs_body
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
-
-    from flowmaestro_core import AsyncCoreClient
-    from flowmaestro_types import ExecuteResult, Page, Response, Workflow
 
 __all__ = ["AsyncWorkflows"]
 
@@ -30,7 +27,7 @@ class AsyncWorkflows:
 
     async def list(
         self, *, page: Optional[int] = None, per_page: Optional[int] = None
-    ) -> Page[Workflow]:
+    ) -> types.Page[types.Workflow]:
         """Get one page of workflows, the newest first.
 
         Args:
@@ -59,7 +56,7 @@ class AsyncWorkflows:
         answer: Any = page_of(await self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
 
-    def iter(self, *, page: int = 1, per_page: int = 100) -> AsyncIterator[Workflow]:
+    def iter(self, *, page: int = 1, per_page: int = 100) -> AsyncIterator[types.Workflow]:
         """Go over all workflows, fetching a page only when it is needed.
 
         Args:
@@ -90,7 +87,7 @@ class AsyncWorkflows:
 
         return iterate(fetch, page)
 
-    async def get(self, workflow_id: str) -> Response[Workflow]:
+    async def get(self, workflow_id: str) -> types.Response[types.Workflow]:
         """Get one workflow with the inputs that it takes.
 
         Args:
@@ -124,7 +121,7 @@ class AsyncWorkflows:
 
     async def execute(
         self, workflow_id: str, inputs: Optional[Mapping[str, Any]] = None
-    ) -> Response[ExecuteResult]:
+    ) -> types.Response[types.ExecuteResult]:
         """Start a workflow. It runs on; follow it by the ``execution_id``.
 
         A call that may have been carried out is never repeated: it raises an error whose

@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from collections.abc import Iterator, Mapping
+from typing import Any, Optional
 
+import flowmaestro_types as types
+from flowmaestro_core import CoreClient
 from flowmaestro_core._sync.pagination import iterate
 from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
 from flowmaestro_core.shapes import a_list, an_object
 from flowmaestro_core.starting import STARTED, execute_result_of, inputs_body
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from flowmaestro_core import CoreClient
-    from flowmaestro_types import ExecuteResult, Page, Response, Workflow
 
 __all__ = ["Workflows"]
 
@@ -29,7 +26,9 @@ class Workflows:
     def __init__(self, client: CoreClient) -> None:
         self._client = client
 
-    def list(self, *, page: Optional[int] = None, per_page: Optional[int] = None) -> Page[Workflow]:
+    def list(
+        self, *, page: Optional[int] = None, per_page: Optional[int] = None
+    ) -> types.Page[types.Workflow]:
         """Get one page of workflows, the newest first.
 
         Args:
@@ -58,7 +57,7 @@ class Workflows:
         answer: Any = page_of(self._client.call(request), page, per_page)
         return answer  # type: ignore[no-any-return]
 
-    def iter(self, *, page: int = 1, per_page: int = 100) -> Iterator[Workflow]:
+    def iter(self, *, page: int = 1, per_page: int = 100) -> Iterator[types.Workflow]:
         """Go over all workflows, fetching a page only when it is needed.
 
         Args:
@@ -89,7 +88,7 @@ class Workflows:
 
         return iterate(fetch, page)
 
-    def get(self, workflow_id: str) -> Response[Workflow]:
+    def get(self, workflow_id: str) -> types.Response[types.Workflow]:
         """Get one workflow with the inputs that it takes.
 
         Args:
@@ -123,7 +122,7 @@ class Workflows:
 
     def execute(
         self, workflow_id: str, inputs: Optional[Mapping[str, Any]] = None
-    ) -> Response[ExecuteResult]:
+    ) -> types.Response[types.ExecuteResult]:
         """Start a workflow. It runs on; follow it by the ``execution_id``.
 
         A call that may have been carried out is never repeated: it raises an error whose

@@ -5,11 +5,10 @@ every error they raise. The types are in ``flowmaestro.types``, the receiving si
 webhooks in ``flowmaestro.webhooks``.
 """
 
-from __future__ import annotations
+from flowmaestro_core.lazy import lazy_exports as _lazy_exports
 
-from flowmaestro_core.lazy import lazy_exports
-
-TYPE_CHECKING = False
+# False, in a form that editors do not take for code which is never reached.
+TYPE_CHECKING = bool()  # noqa: UP018
 if TYPE_CHECKING:
     from flowmaestro_core.errors import (
         AuthenticationError,
@@ -31,8 +30,13 @@ if TYPE_CHECKING:
     )
     from flowmaestro_core.response import RateLimit, ResponseInfo
 
+    from . import client as client
+    from . import errors as errors
+    from . import types as types
+    from . import webhooks as webhooks
     from ._async import AsyncFlowMaestroClient
     from ._sync import FlowMaestroClient
+del TYPE_CHECKING
 
 __version__ = "1.0.0"
 
@@ -59,28 +63,29 @@ __all__ = [
     "ConfigurationError",
 ]
 
-__getattr__, __dir__ = lazy_exports(
+__getattr__, __dir__ = _lazy_exports(
     __name__,
     {
-        "AsyncFlowMaestroClient": "._async",
         "FlowMaestroClient": "._sync",
-        "AuthenticationError": "flowmaestro_core.errors",
-        "AuthorizationError": "flowmaestro_core.errors",
-        "ConfigurationError": "flowmaestro_core.errors",
-        "ConflictError": "flowmaestro_core.errors",
-        "ConnectionError": "flowmaestro_core.errors",
-        "ExecutionFailedError": "flowmaestro_core.errors",
-        "FlowMaestroError": "flowmaestro_core.errors",
-        "InvalidArgumentError": "flowmaestro_core.errors",
-        "NotFoundError": "flowmaestro_core.errors",
-        "RateLimitError": "flowmaestro_core.errors",
-        "RequestTooLargeError": "flowmaestro_core.errors",
-        "ServerError": "flowmaestro_core.errors",
-        "StreamError": "flowmaestro_core.errors",
-        "TimeoutError": "flowmaestro_core.errors",
-        "ValidationError": "flowmaestro_core.errors",
-        "WebhookVerificationError": "flowmaestro_core.errors",
+        "AsyncFlowMaestroClient": "._async",
         "RateLimit": "flowmaestro_core.response",
         "ResponseInfo": "flowmaestro_core.response",
+        "FlowMaestroError": "flowmaestro_core.errors",
+        "ValidationError": "flowmaestro_core.errors",
+        "InvalidArgumentError": "flowmaestro_core.errors",
+        "RequestTooLargeError": "flowmaestro_core.errors",
+        "AuthenticationError": "flowmaestro_core.errors",
+        "AuthorizationError": "flowmaestro_core.errors",
+        "NotFoundError": "flowmaestro_core.errors",
+        "ConflictError": "flowmaestro_core.errors",
+        "RateLimitError": "flowmaestro_core.errors",
+        "ServerError": "flowmaestro_core.errors",
+        "TimeoutError": "flowmaestro_core.errors",
+        "ConnectionError": "flowmaestro_core.errors",
+        "StreamError": "flowmaestro_core.errors",
+        "ExecutionFailedError": "flowmaestro_core.errors",
+        "WebhookVerificationError": "flowmaestro_core.errors",
+        "ConfigurationError": "flowmaestro_core.errors",
     },
+    modules=("client", "errors", "types", "webhooks"),
 )

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
+import flowmaestro_agents
+import flowmaestro_executions
+import flowmaestro_knowledge_bases
+import flowmaestro_threads
+import flowmaestro_triggers
+import flowmaestro_types as types
+import flowmaestro_webhooks
+import flowmaestro_workflows
 from flowmaestro_core import errors
 from flowmaestro_core._async.client import AsyncCoreClient
 from flowmaestro_core.config import check_seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from flowmaestro_agents._async import AsyncAgents
-    from flowmaestro_executions._async import AsyncExecutions
-    from flowmaestro_knowledge_bases._async import AsyncKnowledgeBases
-    from flowmaestro_threads._async import AsyncThreads
-    from flowmaestro_triggers._async import AsyncTriggers
-    from flowmaestro_types import Execution
-    from flowmaestro_webhooks._async import AsyncWebhooks
-    from flowmaestro_workflows._async import AsyncWorkflows
 
 __all__ = ["AsyncFlowMaestroClient"]
 
@@ -56,56 +53,42 @@ class AsyncFlowMaestroClient(AsyncCoreClient):
                 print(result["outputs"])
     """
 
-    # Each resource is imported when it is first used; many programs use one or two.
+    # Each package loads its class when that is first used; many programs use one or two.
 
     @cached_property
-    def workflows(self) -> AsyncWorkflows:
+    def workflows(self) -> flowmaestro_workflows.AsyncWorkflows:
         """Workflows: list, get and execute them."""
-        from flowmaestro_workflows._async import AsyncWorkflows
-
-        return AsyncWorkflows(self)
+        return flowmaestro_workflows.AsyncWorkflows(self)
 
     @cached_property
-    def executions(self) -> AsyncExecutions:
+    def executions(self) -> flowmaestro_executions.AsyncExecutions:
         """Executions: look at them, wait for them, follow them, cancel them."""
-        from flowmaestro_executions._async import AsyncExecutions
-
-        return AsyncExecutions(self)
+        return flowmaestro_executions.AsyncExecutions(self)
 
     @cached_property
-    def agents(self) -> AsyncAgents:
+    def agents(self) -> flowmaestro_agents.AsyncAgents:
         """Agents: list and get them, begin threads."""
-        from flowmaestro_agents._async import AsyncAgents
-
-        return AsyncAgents(self)
+        return flowmaestro_agents.AsyncAgents(self)
 
     @cached_property
-    def threads(self) -> AsyncThreads:
+    def threads(self) -> flowmaestro_threads.AsyncThreads:
         """Threads: talk to agents."""
-        from flowmaestro_threads._async import AsyncThreads
-
-        return AsyncThreads(self)
+        return flowmaestro_threads.AsyncThreads(self)
 
     @cached_property
-    def triggers(self) -> AsyncTriggers:
+    def triggers(self) -> flowmaestro_triggers.AsyncTriggers:
         """Triggers: list and pull them."""
-        from flowmaestro_triggers._async import AsyncTriggers
-
-        return AsyncTriggers(self)
+        return flowmaestro_triggers.AsyncTriggers(self)
 
     @cached_property
-    def knowledge_bases(self) -> AsyncKnowledgeBases:
+    def knowledge_bases(self) -> flowmaestro_knowledge_bases.AsyncKnowledgeBases:
         """Knowledge bases: list and search them."""
-        from flowmaestro_knowledge_bases._async import AsyncKnowledgeBases
-
-        return AsyncKnowledgeBases(self)
+        return flowmaestro_knowledge_bases.AsyncKnowledgeBases(self)
 
     @cached_property
-    def webhooks(self) -> AsyncWebhooks:
+    def webhooks(self) -> flowmaestro_webhooks.AsyncWebhooks:
         """Webhooks: manage them."""
-        from flowmaestro_webhooks._async import AsyncWebhooks
-
-        return AsyncWebhooks(self)
+        return flowmaestro_webhooks.AsyncWebhooks(self)
 
     async def run(
         self,
@@ -115,7 +98,7 @@ class AsyncFlowMaestroClient(AsyncCoreClient):
         poll_interval: float = 1.0,
         timeout: Optional[float] = 300.0,
         raise_on_failure: bool = False,
-    ) -> Execution:
+    ) -> types.Execution:
         """Run a workflow to its end: execute it and wait.
 
         Args:

@@ -3,24 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
+import flowmaestro_agents
+import flowmaestro_executions
+import flowmaestro_knowledge_bases
+import flowmaestro_threads
+import flowmaestro_triggers
+import flowmaestro_types as types
+import flowmaestro_webhooks
+import flowmaestro_workflows
 from flowmaestro_core import errors
 from flowmaestro_core._sync.client import CoreClient
 from flowmaestro_core.config import check_seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from flowmaestro_agents._sync import Agents
-    from flowmaestro_executions._sync import Executions
-    from flowmaestro_knowledge_bases._sync import KnowledgeBases
-    from flowmaestro_threads._sync import Threads
-    from flowmaestro_triggers._sync import Triggers
-    from flowmaestro_types import Execution
-    from flowmaestro_webhooks._sync import Webhooks
-    from flowmaestro_workflows._sync import Workflows
 
 __all__ = ["FlowMaestroClient"]
 
@@ -57,56 +54,42 @@ class FlowMaestroClient(CoreClient):
                 print(result["outputs"])
     """
 
-    # Each resource is imported when it is first used; many programs use one or two.
+    # Each package loads its class when that is first used; many programs use one or two.
 
     @cached_property
-    def workflows(self) -> Workflows:
+    def workflows(self) -> flowmaestro_workflows.Workflows:
         """Workflows: list, get and execute them."""
-        from flowmaestro_workflows._sync import Workflows
-
-        return Workflows(self)
+        return flowmaestro_workflows.Workflows(self)
 
     @cached_property
-    def executions(self) -> Executions:
+    def executions(self) -> flowmaestro_executions.Executions:
         """Executions: look at them, wait for them, follow them, cancel them."""
-        from flowmaestro_executions._sync import Executions
-
-        return Executions(self)
+        return flowmaestro_executions.Executions(self)
 
     @cached_property
-    def agents(self) -> Agents:
+    def agents(self) -> flowmaestro_agents.Agents:
         """Agents: list and get them, begin threads."""
-        from flowmaestro_agents._sync import Agents
-
-        return Agents(self)
+        return flowmaestro_agents.Agents(self)
 
     @cached_property
-    def threads(self) -> Threads:
+    def threads(self) -> flowmaestro_threads.Threads:
         """Threads: talk to agents."""
-        from flowmaestro_threads._sync import Threads
-
-        return Threads(self)
+        return flowmaestro_threads.Threads(self)
 
     @cached_property
-    def triggers(self) -> Triggers:
+    def triggers(self) -> flowmaestro_triggers.Triggers:
         """Triggers: list and pull them."""
-        from flowmaestro_triggers._sync import Triggers
-
-        return Triggers(self)
+        return flowmaestro_triggers.Triggers(self)
 
     @cached_property
-    def knowledge_bases(self) -> KnowledgeBases:
+    def knowledge_bases(self) -> flowmaestro_knowledge_bases.KnowledgeBases:
         """Knowledge bases: list and search them."""
-        from flowmaestro_knowledge_bases._sync import KnowledgeBases
-
-        return KnowledgeBases(self)
+        return flowmaestro_knowledge_bases.KnowledgeBases(self)
 
     @cached_property
-    def webhooks(self) -> Webhooks:
+    def webhooks(self) -> flowmaestro_webhooks.Webhooks:
         """Webhooks: manage them."""
-        from flowmaestro_webhooks._sync import Webhooks
-
-        return Webhooks(self)
+        return flowmaestro_webhooks.Webhooks(self)
 
     def run(
         self,
@@ -116,7 +99,7 @@ class FlowMaestroClient(CoreClient):
         poll_interval: float = 1.0,
         timeout: Optional[float] = 300.0,
         raise_on_failure: bool = False,
-    ) -> Execution:
+    ) -> types.Execution:
         """Run a workflow to its end: execute it and wait.
 
         Args:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from ..config import (
     NOT_GIVEN,
@@ -16,17 +17,23 @@ from ..config import (
     resolve_base_url,
     warn_of_no_timeout,
 )
+from ..lazy import lazy_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     import httpx
-    from typing_extensions import Self
+    import typing_extensions
 
-    from ..request import Request
-    from ..response import RateLimit, ResponseInfo
-    from .compat import AsyncPump
-    from .stream import AsyncEventStream, AsyncSource
+    from .. import request as requests
+    from .. import response as responses
+    from . import compat, stream
+else:
+    # Who reads the annotations loads them; who makes calls may not need all of them.
+    httpx = lazy_module("httpx")
+    typing_extensions = lazy_module("typing_extensions")
+    requests = lazy_module("..request", __package__)
+    responses = lazy_module("..response", __package__)
+    compat = lazy_module(".compat", __package__)
+    stream = lazy_module(".stream", __package__)
 
 __all__ = ["AsyncCoreClient"]
 
@@ -118,8 +125,8 @@ class AsyncCoreClient:
         max_retries: Union[int, None, NotGiven] = NOT_GIVEN,
         retry_unsafe: Union[bool, NotGiven] = NOT_GIVEN,
         headers: Union[Mapping[str, str], None, NotGiven] = NOT_GIVEN,
-        on_response: Union[Callable[[ResponseInfo], object], None, NotGiven] = NOT_GIVEN,
-    ) -> Self:
+        on_response: Union[Callable[[responses.ResponseInfo], object], None, NotGiven] = NOT_GIVEN,
+    ) -> typing_extensions.Self:
         """Give a view on the same connections with other options.
 
         Args:
@@ -165,7 +172,7 @@ class AsyncCoreClient:
         return view
 
     @property
-    def rate_limit(self) -> Optional[RateLimit]:
+    def rate_limit(self) -> Optional[responses.RateLimit]:
         """What the backend last said of the key's limits, or None before the first answer."""
         return self._transport.rate_limit
 
@@ -231,7 +238,9 @@ class AsyncCoreClient:
         sent = raw_request(method, path, json, params, idempotent=idempotent)
         return await self._transport.call(sent, options)
 
-    async def call(self, request: Request, options: Optional[Options] = None) -> dict[str, Any]:
+    async def call(
+        self, request: requests.Request, options: Optional[Options] = None
+    ) -> dict[str, Any]:
         """Send a request of a resource and give the JSON object of its answer.
 
         Args:
@@ -242,8 +251,8 @@ class AsyncCoreClient:
         return content
 
     async def open(
-        self, request: Request, last_event_id: str = "", options: Optional[Options] = None
-    ) -> Union[AsyncPump, dict[str, Any]]:
+        self, request: requests.Request, last_event_id: str = "", options: Optional[Options] = None
+    ) -> Union[compat.AsyncPump, dict[str, Any]]:
         """Open the event stream of a resource.
 
         Args:
@@ -253,7 +262,7 @@ class AsyncCoreClient:
         """
         return await self._transport.open(request, options or self._options, last_event_id)
 
-    def follow(self, source: AsyncSource) -> AsyncEventStream[Any]:
+    def follow(self, source: stream.AsyncSource) -> stream.AsyncEventStream[Any]:
         """Make a stream that ends when the client is closed."""
         from .stream import AsyncEventStream, Follower
 
@@ -268,7 +277,7 @@ class AsyncCoreClient:
 
     aclose = close  # async only
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> typing_extensions.Self:
         return self
 
     async def __aexit__(

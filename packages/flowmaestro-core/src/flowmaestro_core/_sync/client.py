@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 from ..config import (
     NOT_GIVEN,
@@ -17,17 +18,23 @@ from ..config import (
     resolve_base_url,
     warn_of_no_timeout,
 )
+from ..lazy import lazy_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     import httpx
-    from typing_extensions import Self
+    import typing_extensions
 
-    from ..request import Request
-    from ..response import RateLimit, ResponseInfo
-    from .compat import Pump
-    from .stream import EventStream, Source
+    from .. import request as requests
+    from .. import response as responses
+    from . import compat, stream
+else:
+    # Who reads the annotations loads them; who makes calls may not need all of them.
+    httpx = lazy_module("httpx")
+    typing_extensions = lazy_module("typing_extensions")
+    requests = lazy_module("..request", __package__)
+    responses = lazy_module("..response", __package__)
+    compat = lazy_module(".compat", __package__)
+    stream = lazy_module(".stream", __package__)
 
 __all__ = ["CoreClient"]
 
@@ -117,8 +124,8 @@ class CoreClient:
         max_retries: Union[int, None, NotGiven] = NOT_GIVEN,
         retry_unsafe: Union[bool, NotGiven] = NOT_GIVEN,
         headers: Union[Mapping[str, str], None, NotGiven] = NOT_GIVEN,
-        on_response: Union[Callable[[ResponseInfo], object], None, NotGiven] = NOT_GIVEN,
-    ) -> Self:
+        on_response: Union[Callable[[responses.ResponseInfo], object], None, NotGiven] = NOT_GIVEN,
+    ) -> typing_extensions.Self:
         """Give a view on the same connections with other options.
 
         Args:
@@ -164,7 +171,7 @@ class CoreClient:
         return view
 
     @property
-    def rate_limit(self) -> Optional[RateLimit]:
+    def rate_limit(self) -> Optional[responses.RateLimit]:
         """What the backend last said of the key's limits, or None before the first answer."""
         return self._transport.rate_limit
 
@@ -230,7 +237,7 @@ class CoreClient:
         sent = raw_request(method, path, json, params, idempotent=idempotent)
         return self._transport.call(sent, options)
 
-    def call(self, request: Request, options: Optional[Options] = None) -> dict[str, Any]:
+    def call(self, request: requests.Request, options: Optional[Options] = None) -> dict[str, Any]:
         """Send a request of a resource and give the JSON object of its answer.
 
         Args:
@@ -241,8 +248,8 @@ class CoreClient:
         return content
 
     def open(
-        self, request: Request, last_event_id: str = "", options: Optional[Options] = None
-    ) -> Union[Pump, dict[str, Any]]:
+        self, request: requests.Request, last_event_id: str = "", options: Optional[Options] = None
+    ) -> Union[compat.Pump, dict[str, Any]]:
         """Open the event stream of a resource.
 
         Args:
@@ -252,7 +259,7 @@ class CoreClient:
         """
         return self._transport.open(request, options or self._options, last_event_id)
 
-    def follow(self, source: Source) -> EventStream[Any]:
+    def follow(self, source: stream.Source) -> stream.EventStream[Any]:
         """Make a stream that ends when the client is closed."""
         from .stream import EventStream, Follower
 
@@ -265,7 +272,7 @@ class CoreClient:
         if not self._is_view:
             self._transport.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> typing_extensions.Self:
         return self
 
     def __exit__(
