@@ -103,7 +103,7 @@ def types(session: nox.Session) -> None:
     sync(session, "types")
     readme = f"{session.create_tmp()}/readme.py"
     session.run("python", "tools/readme_code.py", readme)
-    session.run("mypy", "packages", "tests/typing", "tools", readme)
+    session.run("mypy", "packages", "tests/typing", "tests/upgrade/programs", "tools", readme)
     session.run("pyright", "packages", "tests/typing", readme)
 
 
@@ -155,6 +155,13 @@ def examples(session: nox.Session) -> None:
     """Every example program, from beginning to end."""
     sync(session, "test")
     session.run("pytest", "tests/examples", "-n", "4")
+
+
+@nox.session(python=NEWEST)
+def upgrade(session: nox.Session) -> None:
+    """Run the programs of tests/upgrade with 0.1.0, which must be on the package index."""
+    sync(session, "test")
+    session.run("pytest", "tests/upgrade", f"--old-python={older_release(session)}")
 
 
 @nox.session(python=NEWEST)

@@ -31,6 +31,7 @@ settings.load_profile("here")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-calls", type=int, default=500, help="calls of the chaos suite")
     parser.addoption("--chaos-seed", type=int, default=7, help="seed of the chaos suite's faults")
+    parser.addoption("--old-python", help="a Python with flowmaestro 0.1.0, for its programs")
     parser.addoption("--outage-seconds", type=float, default=3.0, help="how long the API is away")
     parser.addoption(
         "--property-examples",

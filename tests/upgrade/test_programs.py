@@ -115,9 +115,12 @@ def server(request):
 
 
 @pytest.mark.parametrize("program", sorted(PRINTED))
-def test_a_program_for_0_1_0_runs_unchanged(server, program):
+def test_a_program_for_0_1_0_runs_unchanged(request, server, program):
+    python = request.config.getoption("--old-python") or sys.executable
+    if python != sys.executable and request.node.callspec.params["server"] != "wire":
+        pytest.skip("0.1.0 knows what the API sends, and not all of what is documented")
     done = subprocess.run(
-        [sys.executable, PROGRAMS / f"{program}.py"],
+        [python, PROGRAMS / f"{program}.py"],
         env={**os.environ, "FLOWMAESTRO_API_KEY": KEY, "FLOWMAESTRO_BASE_URL": server.url},
         capture_output=True,
         text=True,

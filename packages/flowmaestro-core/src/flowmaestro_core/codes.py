@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Optional
 
-__all__ = ["with_alias"]
+__all__ = ["ALIASES", "with_alias"]
 
 # 0.1.0 had one code for each of these kinds. ``error.code == "timeout"`` is still true.
-_ALIASES = {
+ALIASES = {
     "answer_timeout": "timeout",
     "client_busy": "timeout",
     "connect_timeout": "timeout",
@@ -34,7 +34,7 @@ class _Code(str):
 
     def __eq__(self, other: object) -> bool:
         return str.__eq__(self, other) is True or (
-            isinstance(other, str) and str.__eq__(other, _ALIASES[str.__str__(self)])
+            isinstance(other, str) and str.__eq__(other, ALIASES[str.__str__(self)])
         )
 
     def __ne__(self, other: object) -> bool:
@@ -46,4 +46,4 @@ class _Code(str):
 
 def with_alias(code: Optional[str]) -> Optional[str]:
     """Give a code that compares equal to its old name too, where it has one."""
-    return _Code(code) if code in _ALIASES else code
+    return _Code(code) if code in ALIASES else code
