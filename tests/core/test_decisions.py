@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from types import ModuleType
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from flowmaestro_core import errors, http, logs
 from flowmaestro_core.clock import monotonic
 from flowmaestro_core.config import Timeouts
-from flowmaestro_core.lazy import lazy_exports
+from flowmaestro_core.lazy import lazy_exports, lazy_module
 from flowmaestro_core.pages import page_of, slice_of
 from flowmaestro_core.request import Request, deleted_before, page_query
 from flowmaestro_core.response import (
@@ -571,7 +572,7 @@ def package(monkeypatch):
     module = ModuleType("a_lazy_package")
     module.here = 1
     module.__getattr__, module.__dir__ = lazy_exports(
-        module.__name__, {"monotonic": "flowmaestro_core.clock"}
+        module.__name__, {"monotonic": "flowmaestro_core.clock"}, modules=("json",)
     )
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return module
@@ -589,5 +590,21 @@ def test_a_name_that_is_none_is_an_attribute_error(package):
 
 
 def test_all_names_are_listed_before_they_are_loaded(package):
-    assert {"here", "monotonic"} <= set(dir(package))
-    assert dir(package) == sorted(set(dir(package)))
+    # What it needs itself is not listed.
+    assert dir(package) == ["__version__", "json", "monotonic"]
+
+
+def test_a_module_of_a_package_is_loaded_when_it_is_asked_for():
+    load, _ = lazy_exports("flowmaestro", {}, modules=("errors",))
+    assert load("errors") is sys.modules["flowmaestro.errors"]
+
+
+def test_a_stand_in_for_a_module_loads_it_when_it_is_asked_for():
+    assert lazy_module("decimal").Decimal is sys.modules["decimal"].Decimal
+    assert lazy_module(".clock", "flowmaestro_core").monotonic is monotonic
+    with pytest.raises(AttributeError):
+        lazy_module("decimal").nothing  # noqa: B018
+    with pytest.raises(ModuleNotFoundError):
+        lazy_module("no_such_module").name  # noqa: B018
+    # One that a user need not have stands for anything.
+    assert lazy_module("no_such_module", is_optional=True).name is Any

@@ -14,6 +14,7 @@ from flowmaestro_core._async import compat as async_compat
 from flowmaestro_core._sync import compat as sync_compat
 from flowmaestro_core.config import Options, Timeouts, check_options, reconnect_options
 from flowmaestro_core.events import event_of
+from flowmaestro_core.libraries import body_of
 from flowmaestro_core.request import Request
 from flowmaestro_core.retries import RetryPolicy
 from flowmaestro_core.sse import EventDecoder, EventTooLarge, Frame
@@ -192,7 +193,8 @@ async def test_who_waits_for_a_place_gets_the_next_one():
 
 @pytest.mark.anyio
 async def test_a_body_can_be_sent_again_and_its_iterator_is_one_itself():
-    body = http.Body(b"content")
+    body = body_of(httpx, b"content")
+    assert isinstance(body, httpx.AsyncByteStream)
     for _ in range(2):
         assert [piece async for piece in body] == [b"content"]
         assert [piece async for piece in body.__aiter__()] == [b"content"]

@@ -249,9 +249,9 @@ def test_each_header_of_the_connection_is_refused(name):
             "data must be a mapping, not list",
         ),
         (
-            lambda: http.check_http_client(httpx.Client, httpx.Client),
+            lambda: http.check_http_client(httpx.Client, "Client"),
             TypeError,
-            "http_client must be an httpx.Client, not type",
+            "http_client must be an httpx.Client or an httpx2.Client, not builtins.type",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 import time
@@ -14,6 +15,7 @@ import respx
 from flowmaestro_core import AsyncCoreClient, __version__, errors
 from flowmaestro_core._async import transport as transport_module
 from flowmaestro_core.request import Request
+from flowmaestro_local import LocalServer
 from tests.conftest import KEY
 from tests.core.mock import Chunks, Script, Slow, data, error
 from tests.raw import raw_server, response
@@ -344,7 +346,8 @@ async def test_the_users_client_keeps_its_hooks_and_stays_open():
 
 
 async def test_a_client_of_another_kind_is_refused():
-    with pytest.raises(TypeError, match=r"http_client must be an httpx\.\w*Client, not object"):
+    refusal = r"an httpx\.\w*Client or an httpx2\.\w*Client, not builtins\.object"
+    with pytest.raises(TypeError, match=refusal):
         AsyncCoreClient(KEY, URL, http_client=object())
 
 
@@ -462,3 +465,23 @@ async def test_the_rate_limit_is_that_of_the_last_answer():
         await client.call(GET)
         await client.call(GET)
         assert client.rate_limit.remaining == 5
+
+
+@pytest.mark.parametrize("how", ["wrapped", "replaced"])
+async def test_what_watches_the_client_sees_each_request(monkeypatch, how):
+    seen = []
+    real = httpx.AsyncClient.send
+
+    async def send(self, request, **options):
+        seen.append(request.url.path)
+        request.headers["x-trace"] = "1"
+        return await real(self, request, **options)
+
+    if how == "wrapped":
+        send = functools.wraps(real)(send)
+    monkeypatch.setattr(httpx.AsyncClient, "send", send)
+    with LocalServer(dialect="documented").start() as url:
+        async with AsyncCoreClient(KEY, url) as client:
+            await client.call(GET)
+            await client.call(GET)
+    assert seen == ["/api/v1/workflows"] * 2

@@ -17,11 +17,13 @@ from .lazy import lazy_module
 
 if TYPE_CHECKING:
     import httpx
+    import httpx2
 
     from . import response
 else:
     # Who reads the annotations loads them.
     httpx = lazy_module("httpx")
+    httpx2 = lazy_module("httpx2", is_optional=True)
     response = lazy_module(".response", __package__)
 
 __all__ = [
@@ -120,7 +122,7 @@ class Timeouts(NamedTuple):
     pool: Optional[float] = None
 
     @classmethod
-    def of(cls, timeout: Union[float, httpx.Timeout, None]) -> Timeouts:
+    def of(cls, timeout: Union[float, httpx.Timeout, httpx2.Timeout, None]) -> Timeouts:
         """Read seconds, an ``httpx.Timeout``, or None for no bound."""
         if timeout is None:
             return cls(None, None, None)
@@ -174,7 +176,7 @@ class Options(NamedTuple):
     def changed(
         self,
         *,
-        timeout: Union[float, httpx.Timeout, None, NotGiven] = NOT_GIVEN,
+        timeout: Union[float, httpx.Timeout, httpx2.Timeout, None, NotGiven] = NOT_GIVEN,
         deadline: Union[float, None, NotGiven] = NOT_GIVEN,
         max_retries: Union[int, None, NotGiven] = NOT_GIVEN,
         retry_unsafe: Union[bool, NotGiven] = NOT_GIVEN,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import platform
 import ssl
-from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from typing import Any, Callable, Optional, TypeVar, Union
 
@@ -15,6 +14,7 @@ from . import __version__, errors
 from .coding import CodingError, UnknownCoding, Unpacker, codings_of, unpacker_for
 from .config import Options, Secret, Timeouts, stack_level
 from .environment import certificate_error, connection_hint, proxy_for
+from .libraries import is_error, library_of, transport_errors
 from .response import Answer, Unanswered
 from .retries import LOST, NOT_SENT
 
@@ -25,18 +25,18 @@ __all__ = [
     "IDLE_SECONDS",
     "MAX_CALLS",
     "STREAM_LIMITS",
-    "TRANSPORT_FAILURES",
-    "UNREADABLE",
-    "Body",
     "answer_of",
     "client_busy",
     "headers_for",
+    "is_unreadable",
+    "is_patched",
     "own_of",
     "proxy_of",
     "set_content",
     "ssl_context_for",
     "steps_of",
     "too_large",
+    "transport_failures",
     "transports_of",
     "unanswered",
     "unpacker_of",
@@ -66,19 +66,20 @@ CLIENT_LIMITS = httpx.Limits(
     max_connections=None, max_keepalive_connections=MAX_CALLS, keepalive_expiry=IDLE_SECONDS
 )
 
-# What a transport may raise. OSError stands beside httpx's own for the backends that let
-# one through, as when a socket breaks while it is closed, and UnicodeError for httpx's cookies.
-TRANSPORT_FAILURES = (
-    httpx.HTTPError,
-    httpx.InvalidURL,
-    httpx.StreamError,
-    OSError,
-    UnicodeError,
-    CodingError,
-)
 
-# Bodies that are not in the coding that their headers name.
-UNREADABLE = (httpx.DecodingError, CodingError)
+def transport_failures() -> tuple[type[Exception], ...]:
+    """Give what a transport may raise.
+
+    OSError stands beside the libraries' own for the backends that let one through, as when a
+    socket breaks while it is closed, and UnicodeError for cookies.
+    """
+    return (*transport_errors(), OSError, UnicodeError, CodingError)
+
+
+def is_unreadable(failure: Exception) -> bool:
+    """True for a body that is not in the coding that its headers name."""
+    return isinstance(failure, CodingError) or is_error(failure, "DecodingError")
+
 
 # Seconds from which on a step has no bound. Sockets wait at most 24 days on some systems.
 _NO_BOUND = 2_000_000.0
@@ -145,35 +146,8 @@ def own_of(client: Union[httpx.Client, httpx.AsyncClient]) -> tuple[Optional[str
         The user agent that was set on it, and whether it has a use for ``Authorization``.
     """
     agent = client.headers.get("user-agent", "")
-    is_set = agent and not agent.startswith("python-httpx/")
+    is_set = agent and not agent.startswith(("python-httpx/", "python-httpx2/"))
     return agent if is_set else None, client.auth is not None or "authorization" in client.headers
-
-
-class Body(httpx.AsyncByteStream):
-    """The body of a request, given at once.
-
-    httpx's own is a generator. Where the sending breaks off, it is left to the garbage
-    collector, of which trio complains.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return _Once(self._content)
-
-
-class _Once:
-    def __init__(self, content: bytes) -> None:
-        self._left = [content]
-
-    def __aiter__(self) -> _Once:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._left:
-            raise StopAsyncIteration
-        return self._left.pop()
 
 
 def transports_of(client: Union[httpx.Client, httpx.AsyncClient]) -> list[Any]:
@@ -291,46 +265,45 @@ def unanswered(
         was_sent: False where it is known that not even the request's head was sent.
     """
     untrusted, what = _reason_of(failure)
-    if isinstance(failure, httpx.PoolTimeout):
+    if is_error(failure, "PoolTimeout"):
         error: errors.FlowMaestroError = errors.TimeoutError(
             "no free connection in the pool of http_client", code="pool_timeout"
         )
         return Unanswered(error, NOT_SENT, no_connection=True)
-    if isinstance(failure, httpx.ConnectTimeout):
+    if is_error(failure, "ConnectTimeout"):
         error = errors.TimeoutError(
             f"no connection to {address} within {_seconds(timeouts.connect)}"
             f"{connection_hint(address, untrusted=False)}",
             code="connect_timeout",
         )
         return Unanswered(error, NOT_SENT)
-    if isinstance(failure, httpx.TimeoutException) and not was_sent:
+    if is_error(failure, "TimeoutException") and not was_sent:
         error = errors.TimeoutError(
             f"no connection to {address} within {_seconds(timeouts.read)}: "
             "the proxy did not open one",
             code="connect_timeout",
         )
         return Unanswered(error, NOT_SENT)
-    if isinstance(failure, httpx.TimeoutException):
+    if is_error(failure, "TimeoutException"):
         error = errors.TimeoutError(
             f"no answer from {address} within {_seconds(timeouts.read)}", code="read_timeout"
         )
         return Unanswered(error, LOST)
-    if isinstance(failure, (httpx.ConnectError, httpx.ProxyError)):
+    if is_error(failure, "ConnectError", "ProxyError"):
         error = errors.ConnectionError(
             f"cannot connect to {address}: {what}{connection_hint(address, untrusted=untrusted)}",
             code="certificate_untrusted" if untrusted else "connection_failed",
         )
         return Unanswered(error, NOT_SENT, final=untrusted)
-    if isinstance(
-        failure,
-        # The last one: a cookie that the user's client was given, and cannot send back.
-        (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL, UnicodeError),
+    # A UnicodeError is a cookie that the user's client was given, and cannot send back.
+    if isinstance(failure, UnicodeError) or is_error(
+        failure, "UnsupportedProtocol", "LocalProtocolError", "InvalidURL"
     ):
         error = errors.ConnectionError(
             f"the request to {address} cannot be sent: {what}", code="request_invalid"
         )
         return Unanswered(error, NOT_SENT, final=True)
-    if isinstance(failure, UNREADABLE):
+    if is_unreadable(failure):
         error = errors.ServerError(
             f"the response from {address} cannot be unpacked: {what}",
             code="invalid_response",
@@ -371,12 +344,22 @@ def _seconds(value: Optional[float]) -> str:
     return "the time of the operating system" if value is None else f"{value:g} s"
 
 
-def check_http_client(http_client: object, expected: type) -> None:
-    """Tell the two kinds of httpx client apart before the first call fails on it."""
-    if not isinstance(http_client, expected):
+def check_http_client(http_client: object, kind: str) -> Any:
+    """Give the library that a client is of, before the first call fails on one of another kind."""
+    library = library_of(http_client, kind)
+    if library is None:
+        cls = type(http_client)
         raise TypeError(
-            f"http_client must be an httpx.{expected.__name__}, not {type(http_client).__name__}"
+            f"http_client must be an httpx.{kind} or an httpx2.{kind}, "
+            f"not {cls.__module__}.{cls.__qualname__}"
         )
+    return library
+
+
+def is_patched(client: type[Any]) -> bool:
+    """True where something watches what clients send, such as Sentry's or New Relic's agent."""
+    send = client.send
+    return hasattr(send, "__wrapped__") or not str(send.__module__).startswith("httpx.")
 
 
 def warn_of_plain_http(base_url: str) -> None:

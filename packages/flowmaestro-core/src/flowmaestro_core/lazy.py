@@ -15,22 +15,32 @@ __all__ = ["lazy_exports", "lazy_module"]
 class _LazyModule:
     """Stands for a module in annotations, and loads it when somebody reads them."""
 
-    def __init__(self, name: str, package: str) -> None:
+    def __init__(self, name: str, package: str, is_optional: bool) -> None:
         self._name = name
         self._package = package
+        self._is_optional = is_optional
 
     def __getattr__(self, name: str) -> object:
-        return getattr(import_module(self._name, self._package), name)
+        try:
+            module = import_module(self._name, self._package)
+        except ModuleNotFoundError:
+            if self._is_optional:
+                from typing import Any
+
+                return Any
+            raise
+        return getattr(module, name)
 
 
-def lazy_module(name: str, package: str = "") -> object:
+def lazy_module(name: str, package: str = "", *, is_optional: bool = False) -> object:
     """Give a stand-in for a module that annotations name, and calls need not load.
 
     Args:
         name: The module, relative to the package where it begins with a dot.
         package: The package.
+        is_optional: Whether users may be without it; then its names stand for ``Any``.
     """
-    return _LazyModule(name, package)
+    return _LazyModule(name, package, is_optional)
 
 
 def lazy_exports(

@@ -103,13 +103,13 @@ def wait_for(waiting: queue.SimpleQueue[T], within: Optional[float]) -> T:
 def read_from(chunks: Iterator[bytes], failed: Failed) -> Chunk:
     """Give the next bytes; none at the end of the response."""
     # Only where there are chunks there is httpx: importing this module is cheap.
-    from .http import TRANSPORT_FAILURES
+    from .http import transport_failures
 
     try:
         return next(chunks)
     except StopIteration:
         return b""
-    except TRANSPORT_FAILURES as failure:
+    except transport_failures() as failure:
         return failed(failure)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple, Optional, cast
 from urllib.parse import quote, unquote, urlencode
 
-from .codec import encode, is_array
+from .codec import encode
 from .config import API_PREFIX
 from .errors import FlowMaestroError, InvalidArgumentError
 from .shapes import Check, an_object
@@ -144,8 +144,9 @@ def _route_of(path: str) -> str:
 def _query_of(path: str, params: Mapping[str, object]) -> str:
     pairs: list[tuple[str, str]] = []
     for name, value in params.items():
-        values = value if is_array(value) or isinstance(value, tuple) else [value]
-        for one in cast("list[object]", values):
+        several = isinstance(value, (list, tuple))
+        values: list[object] = list(cast("Any", value)) if several else [value]
+        for one in values:
             if isinstance(one, bool):
                 pairs.append((name, str(one).lower()))
             elif one is not None:

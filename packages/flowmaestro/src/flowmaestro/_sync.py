@@ -37,8 +37,8 @@ class FlowMaestroClient(CoreClient):
         headers: Added to every request.
         retry_unsafe: Try calls again that may have been carried out (``execute``,
             ``send_message`` and the like): accept that it may happen twice.
-        http_client: Your own httpx client, for proxies, client certificates, HTTP/2,
-            hooks or tests. It is used as it is, and never closed.
+        http_client: Your own client of httpx or httpx2, for proxies, client certificates,
+            HTTP/2, hooks or tests. It is used as it is, and never closed.
         max_response_bytes: Answers that are longer are cut with an error.
 
     Raises:

@@ -334,7 +334,7 @@ class AsyncPump:
         closed: Callable[[], object],
     ) -> None:
         # Only where there is a response there is httpx: importing this module is cheap.
-        from ..http import TRANSPORT_FAILURES
+        from ..http import transport_failures
 
         self._response = response
         self._ending = _Ending(response, closed)
@@ -342,7 +342,10 @@ class AsyncPump:
         self._failed = failed
         self._process = os.getpid()
         # The last one: the client was closed while the stream was read.
-        self._failures = (*TRANSPORT_FAILURES, anyio.ClosedResourceError)
+        self._failures: tuple[type[Exception], ...] = (
+            *transport_failures(),
+            anyio.ClosedResourceError,
+        )
         self._loop = _current_loop()
         self._beside: Union[_Watched, _Grouped, None] = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union, cast
 
 import httpx
 
@@ -13,24 +13,25 @@ from ..config import API_PREFIX, Options, Secret, Timeouts
 from ..http import (
     CLIENT_LIMITS,
     MAX_CALLS,
-    TRANSPORT_FAILURES,
-    UNREADABLE,
-    Body,
     answer_of,
     check_http_client,
     client_busy,
     headers_for,
+    is_patched,
+    is_unreadable,
     own_of,
     proxy_of,
     set_content,
     ssl_context_for,
     steps_of,
     too_large,
+    transport_failures,
     transports_of,
     unanswered,
     warn_of_plain_http,
     with_first_hook,
 )
+from ..libraries import body_of
 from ..response import Answer, Unanswered
 from ..sockets import expire_if_left_over
 from .compat import (
@@ -67,8 +68,10 @@ class AsyncConnections:
         http_client: Optional[httpx.AsyncClient],
         max_response_bytes: int,
     ) -> None:
+        # httpx, or httpx2 where the client is of that.
+        self._library: Any = httpx
         if http_client is not None:
-            check_http_client(http_client, httpx.AsyncClient)
+            self._library = check_http_client(http_client, "AsyncClient")
         warn_of_plain_http(base_url)
         self.base_url = base_url
         self._address = base_url.partition("://")[2]
@@ -108,7 +111,7 @@ class AsyncConnections:
             trace = _trace_for(place.sender)
             response = await self._send(place.sender, request, options, timeouts, until, trace)
             body = await self._read_and_close(response, until)
-        except TRANSPORT_FAILURES as failure:
+        except transport_failures() as failure:
             return self._unanswered(failure, timeouts, trace)
         except INTERRUPTIONS:
             if place is not None:
@@ -171,7 +174,7 @@ class AsyncConnections:
                 )
                 return pump
             body = await self._read_and_close(response, until)
-        except TRANSPORT_FAILURES as failure:
+        except transport_failures() as failure:
             return self._unanswered(failure, timeouts, trace)
         except INTERRUPTIONS:
             if place is not None:
@@ -205,7 +208,9 @@ class AsyncConnections:
         verify = ssl_context_for(self.base_url)
         network = AsyncNetwork()
         proxy = proxy_of(self.base_url)
-        if proxy is not None:
+        # What watches requests, such as an APM agent, has patched the client, and would not see
+        # those of a transport.
+        if proxy is not None or is_patched(httpx.AsyncClient):
             client = httpx.AsyncClient(
                 verify=verify, limits=CLIENT_LIMITS, proxy=proxy, trust_env=False
             )
@@ -235,34 +240,34 @@ class AsyncConnections:
             headers = headers.copy()
             headers.update(extra)
         url = self._url_of(request.path)
-        if isinstance(sender, httpx.AsyncClient):
-            message = sender.build_request(
+        if isinstance(sender, httpx.AsyncHTTPTransport):
+            message = httpx.Request(
                 request.method,
                 url,
                 content=request.body,
                 headers=headers,
-                # httpx puts the client's own in the place of the address's.
-                params=url.params if sender.params else None,
                 extensions={"timeout": steps_of(timeouts)},
             )
-            if trace is not None:
-                trace.then = message.extensions.get("trace")
-                message.extensions["trace"] = trace
             if request.body is not None:  # async only
-                message.stream = Body(request.body)  # async only
-            return await self._send_through(sender, message, until)
-        message = httpx.Request(
+                message.stream = body_of(httpx, request.body)  # async only
+            response = await sender.handle_async_request(message)
+            response.request = message
+            return response
+        message = sender.build_request(
             request.method,
             url,
             content=request.body,
             headers=headers,
+            # httpx puts the client's own in the place of the address's.
+            params=url.params if sender.params else None,
             extensions={"timeout": steps_of(timeouts)},
         )
+        if trace is not None:
+            trace.then = message.extensions.get("trace")
+            message.extensions["trace"] = trace
         if request.body is not None:  # async only
-            message.stream = Body(request.body)  # async only
-        response = await sender.handle_async_request(message)
-        response.request = message
-        return response
+            message.stream = body_of(self._library, request.body)  # async only
+        return await self._send_through(sender, message, until)
 
     async def _send_through(
         self, client: httpx.AsyncClient, message: httpx.Request, until: Optional[float]
@@ -281,9 +286,9 @@ class AsyncConnections:
             client = with_first_hook(client, read_error)
         try:
             return await client.send(message, stream=True, follow_redirects=False)
-        except httpx.HTTPStatusError as raised:
+        except self._library.HTTPStatusError as raised:
             # The status is ours to judge: it decides about retries and the class of the error.
-            return raised.response
+            return cast("httpx.Response", raised.response)
 
     def _url_of(self, path: str) -> httpx.URL:
         """Parse an address once: polling asks for the same one again and again."""
@@ -291,7 +296,7 @@ class AsyncConnections:
         if url is None:
             if len(self._urls) >= _MOST_REMEMBERED:
                 self._urls.clear()
-            url = self._urls[path] = httpx.URL(self._root + path)
+            url = self._urls[path] = self._library.URL(self._root + path)
         return url
 
     def _headers_of(self, options: Options, *, with_body: bool) -> httpx.Headers:
@@ -313,9 +318,9 @@ class AsyncConnections:
         """Read a whole body, or give None if it is longer than the limit."""
         try:
             return await self._read(response, until)
-        except UNREADABLE:
+        except Exception as failure:
             # A refusal is one in any coding: its status says what happened.
-            if response.is_success:
+            if response.is_success or not is_unreadable(failure):
                 raise
             return b""
         finally:
@@ -373,4 +378,4 @@ class AsyncTrace:
 
 def _trace_for(sender: AsyncSender) -> Optional[AsyncTrace]:
     """Trace where a proxy may be: through a client."""
-    return AsyncTrace() if isinstance(sender, httpx.AsyncClient) else None
+    return None if isinstance(sender, httpx.AsyncHTTPTransport) else AsyncTrace()

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union, cast
 
 from ..config import (
     NOT_GIVEN,
@@ -22,6 +22,7 @@ from ..lazy import lazy_module
 
 if TYPE_CHECKING:
     import httpx
+    import httpx2
     import typing_extensions
 
     from .. import request as requests
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 else:
     # Who reads the annotations loads them; who makes calls may not need all of them.
     httpx = lazy_module("httpx")
+    httpx2 = lazy_module("httpx2", is_optional=True)
     typing_extensions = lazy_module("typing_extensions")
     requests = lazy_module("..request", __package__)
     responses = lazy_module("..response", __package__)
@@ -63,8 +65,8 @@ class CoreClient:
         headers: Added to every request.
         retry_unsafe: Try calls again that may have been carried out (``execute``,
             ``send_message`` and the like): accept that it may happen twice.
-        http_client: Your own httpx client, for proxies, client certificates, HTTP/2,
-            hooks or tests. It is used as it is, and never closed.
+        http_client: Your own client of httpx or httpx2, for proxies, client certificates,
+            HTTP/2, hooks or tests. It is used as it is, and never closed.
         max_response_bytes: Answers that are longer are cut with an error.
 
     Raises:
@@ -77,12 +79,12 @@ class CoreClient:
         self,
         api_key: Optional[str] = None,
         base_url: Optional[str] = None,
-        timeout: Union[float, httpx.Timeout, None] = 30.0,
+        timeout: Union[float, httpx.Timeout, httpx2.Timeout, None] = 30.0,
         max_retries: Optional[int] = 3,
         *,
         headers: Optional[Mapping[str, str]] = None,
         retry_unsafe: bool = False,
-        http_client: Optional[httpx.Client] = None,
+        http_client: Union[httpx.Client, httpx2.Client, None] = None,
         max_response_bytes: int = 100_000_000,
     ) -> None:
         # An error here must not show the key in the locals of this frame.
@@ -112,14 +114,22 @@ class CoreClient:
         set_up_from()
         if http_client is None:
             check_environment(address)
-        self._transport = Transport(Connections(address, secret, http_client, max_response_bytes))
+        self._transport = Transport(
+            Connections(
+                address,
+                secret,
+                # httpx2 is a fork of httpx with the same names.
+                cast("Optional[httpx.Client]", http_client),
+                max_response_bytes,
+            )
+        )
         self._options = options
         self._is_view = False
 
     def with_options(
         self,
         *,
-        timeout: Union[float, httpx.Timeout, None, NotGiven] = NOT_GIVEN,
+        timeout: Union[float, httpx.Timeout, httpx2.Timeout, None, NotGiven] = NOT_GIVEN,
         deadline: Union[float, None, NotGiven] = NOT_GIVEN,
         max_retries: Union[int, None, NotGiven] = NOT_GIVEN,
         retry_unsafe: Union[bool, NotGiven] = NOT_GIVEN,
@@ -192,7 +202,7 @@ class CoreClient:
         *,
         json: object = None,
         params: Optional[Mapping[str, object]] = None,
-        timeout: Union[float, httpx.Timeout, None, NotGiven] = NOT_GIVEN,
+        timeout: Union[float, httpx.Timeout, httpx2.Timeout, None, NotGiven] = NOT_GIVEN,
         idempotent: Optional[bool] = None,
     ) -> Any:
         """Send a request to any route of the API, also to one that the SDK does not know.

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union, cast
 
 import httpx
 
@@ -13,18 +13,19 @@ from ..config import API_PREFIX, Options, Secret, Timeouts
 from ..http import (
     CLIENT_LIMITS,
     MAX_CALLS,
-    TRANSPORT_FAILURES,
-    UNREADABLE,
     answer_of,
     check_http_client,
     client_busy,
     headers_for,
+    is_patched,
+    is_unreadable,
     own_of,
     proxy_of,
     set_content,
     ssl_context_for,
     steps_of,
     too_large,
+    transport_failures,
     transports_of,
     unanswered,
     warn_of_plain_http,
@@ -66,8 +67,10 @@ class Connections:
         http_client: Optional[httpx.Client],
         max_response_bytes: int,
     ) -> None:
+        # httpx, or httpx2 where the client is of that.
+        self._library: Any = httpx
         if http_client is not None:
-            check_http_client(http_client, httpx.Client)
+            self._library = check_http_client(http_client, "Client")
         warn_of_plain_http(base_url)
         self.base_url = base_url
         self._address = base_url.partition("://")[2]
@@ -107,7 +110,7 @@ class Connections:
             trace = _trace_for(place.sender)
             response = self._send(place.sender, request, options, timeouts, until, trace)
             body = self._read_and_close(response, until)
-        except TRANSPORT_FAILURES as failure:
+        except transport_failures() as failure:
             return self._unanswered(failure, timeouts, trace)
         except INTERRUPTIONS:
             if place is not None:
@@ -168,7 +171,7 @@ class Connections:
                 )
                 return pump
             body = self._read_and_close(response, until)
-        except TRANSPORT_FAILURES as failure:
+        except transport_failures() as failure:
             return self._unanswered(failure, timeouts, trace)
         except INTERRUPTIONS:
             if place is not None:
@@ -202,7 +205,9 @@ class Connections:
         verify = ssl_context_for(self.base_url)
         network = Network()
         proxy = proxy_of(self.base_url)
-        if proxy is not None:
+        # What watches requests, such as an APM agent, has patched the client, and would not see
+        # those of a transport.
+        if proxy is not None or is_patched(httpx.Client):
             client = httpx.Client(verify=verify, limits=CLIENT_LIMITS, proxy=proxy, trust_env=False)
             for transport in transports_of(client):
                 network.put_below(transport)
@@ -230,30 +235,30 @@ class Connections:
             headers = headers.copy()
             headers.update(extra)
         url = self._url_of(request.path)
-        if isinstance(sender, httpx.Client):
-            message = sender.build_request(
+        if isinstance(sender, httpx.HTTPTransport):
+            message = httpx.Request(
                 request.method,
                 url,
                 content=request.body,
                 headers=headers,
-                # httpx puts the client's own in the place of the address's.
-                params=url.params if sender.params else None,
                 extensions={"timeout": steps_of(timeouts)},
             )
-            if trace is not None:
-                trace.then = message.extensions.get("trace")
-                message.extensions["trace"] = trace
-            return self._send_through(sender, message, until)
-        message = httpx.Request(
+            response = sender.handle_request(message)
+            response.request = message
+            return response
+        message = sender.build_request(
             request.method,
             url,
             content=request.body,
             headers=headers,
+            # httpx puts the client's own in the place of the address's.
+            params=url.params if sender.params else None,
             extensions={"timeout": steps_of(timeouts)},
         )
-        response = sender.handle_request(message)
-        response.request = message
-        return response
+        if trace is not None:
+            trace.then = message.extensions.get("trace")
+            message.extensions["trace"] = trace
+        return self._send_through(sender, message, until)
 
     def _send_through(
         self, client: httpx.Client, message: httpx.Request, until: Optional[float]
@@ -272,9 +277,9 @@ class Connections:
             client = with_first_hook(client, read_error)
         try:
             return client.send(message, stream=True, follow_redirects=False)
-        except httpx.HTTPStatusError as raised:
+        except self._library.HTTPStatusError as raised:
             # The status is ours to judge: it decides about retries and the class of the error.
-            return raised.response
+            return cast("httpx.Response", raised.response)
 
     def _url_of(self, path: str) -> httpx.URL:
         """Parse an address once: polling asks for the same one again and again."""
@@ -282,7 +287,7 @@ class Connections:
         if url is None:
             if len(self._urls) >= _MOST_REMEMBERED:
                 self._urls.clear()
-            url = self._urls[path] = httpx.URL(self._root + path)
+            url = self._urls[path] = self._library.URL(self._root + path)
         return url
 
     def _headers_of(self, options: Options, *, with_body: bool) -> httpx.Headers:
@@ -302,9 +307,9 @@ class Connections:
         """Read a whole body, or give None if it is longer than the limit."""
         try:
             return self._read(response, until)
-        except UNREADABLE:
+        except Exception as failure:
             # A refusal is one in any coding: its status says what happened.
-            if response.is_success:
+            if response.is_success or not is_unreadable(failure):
                 raise
             return b""
         finally:
@@ -362,4 +367,4 @@ class Trace:
 
 def _trace_for(sender: Sender) -> Optional[Trace]:
     """Trace where a proxy may be: through a client."""
-    return Trace() if isinstance(sender, httpx.Client) else None
+    return None if isinstance(sender, httpx.HTTPTransport) else Trace()
