@@ -14,7 +14,7 @@ if shutil.which("uv") is None:
     sys.exit("uv is missing: python -m pip install uv")
 
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lint", "types", "tests", "install", "examples"]
+nox.options.sessions = ["lint", "types", "tests", "tools", "install", "examples"]
 nox.options.reuse_existing_virtualenvs = True
 # A Python that is not installed is skipped, and not fetched.
 nox.options.error_on_missing_interpreters = False
@@ -111,9 +111,9 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests on the newest Python, with coverage; on the others what may differ there."""
     sync(session, "test", "webhooks")
-    # The examples have a session of their own; what is slow runs at both ends.
+    # Examples and tools have sessions of their own; what is slow runs at both ends.
     marks, cover = "not install and not soak and not slow and not long and not once", []
-    chosen = ["--ignore=tests/examples"]
+    chosen = ["--ignore=tests/examples", "--ignore=tests/tools"]
     environment = {}
     if session.python == NEWEST:
         marks = "not install and not soak"
@@ -155,6 +155,13 @@ def examples(session: nox.Session) -> None:
     """Every example program, from beginning to end."""
     sync(session, "test")
     session.run("pytest", "tests/examples", "-n", "4")
+
+
+@nox.session(python=NEWEST)
+def tools(session: nox.Session) -> None:
+    """What users' programs meet the SDK through: editors, FastAPI, LangChain, MCP, Sentry."""
+    sync(session, "test", "editors", "fastapi", "langchain", "mcp", "sentry")
+    session.run("pytest", "tests/tools")
 
 
 @nox.session(python=NEWEST)

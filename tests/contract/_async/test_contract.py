@@ -19,6 +19,7 @@ from flowmaestro.types import (
 )
 from flowmaestro_local import LocalServer
 from tests.conftest import KEY
+from tests.contract.libraries import client_of, libraries_of
 from tests.receiver import Receiver, until
 
 pytestmark = pytest.mark.anyio  # async only
@@ -26,10 +27,18 @@ pytestmark = pytest.mark.anyio  # async only
 TERMINAL = {"execution:completed", "execution:failed", "execution:cancelled"}
 
 
-@pytest.fixture
-async def client(server: LocalServer) -> AsyncIterator[AsyncFlowMaestroClient]:
-    async with AsyncFlowMaestroClient(KEY, server.url) as client:
+@pytest.fixture(params=libraries_of("AsyncClient"))
+async def client(
+    request: pytest.FixtureRequest, server: LocalServer
+) -> AsyncIterator[AsyncFlowMaestroClient]:
+    on_trio = "trio" in str(request.node.callspec.params.get("anyio_backend"))  # async only
+    if request.param == "aiohttp" and on_trio:  # async only
+        pytest.skip("aiohttp needs asyncio")  # async only
+    http_client = client_of(request.param, "AsyncClient")
+    async with AsyncFlowMaestroClient(KEY, server.url, http_client=http_client) as client:
         yield client
+    if http_client is not None:
+        await http_client.aclose()
 
 
 async def start(client: AsyncFlowMaestroClient, workflow_id: str, **inputs: Any) -> str:

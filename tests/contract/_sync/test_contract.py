@@ -20,15 +20,19 @@ from flowmaestro.types import (
 )
 from flowmaestro_local import LocalServer
 from tests.conftest import KEY
+from tests.contract.libraries import client_of, libraries_of
 from tests.receiver import Receiver, until
 
 TERMINAL = {"execution:completed", "execution:failed", "execution:cancelled"}
 
 
-@pytest.fixture
-def client(server: LocalServer) -> Iterator[FlowMaestroClient]:
-    with FlowMaestroClient(KEY, server.url) as client:
+@pytest.fixture(params=libraries_of("Client"))
+def client(request: pytest.FixtureRequest, server: LocalServer) -> Iterator[FlowMaestroClient]:
+    http_client = client_of(request.param, "Client")
+    with FlowMaestroClient(KEY, server.url, http_client=http_client) as client:
         yield client
+    if http_client is not None:
+        http_client.close()
 
 
 def start(client: FlowMaestroClient, workflow_id: str, **inputs: Any) -> str:

@@ -53,6 +53,9 @@ __all__ = ["Connections"]
 # Where there is no client of the user's: its user agent, and whether it has a key of its own.
 _AGENT_AND_AUTH = (None, False)
 
+# Methods whose requests have no body, and need no type of one.
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
+
 # Addresses and sets of headers that are kept ready.
 _MOST_REMEMBERED = 1_000
 
@@ -230,7 +233,12 @@ class Connections:
         trace: Optional[Trace],
         extra: Optional[dict[str, str]] = None,
     ) -> httpx.Response:
-        headers = self._headers_of(options, with_body=request.body is not None)
+        # Some transports of users, such as aiohttp's, name a type of their own where there is no
+        # body, which the API refuses.
+        typed = request.body is not None or (
+            self._http_client is not None and request.method not in _WITHOUT_BODY
+        )
+        headers = self._headers_of(options, with_type=typed)
         if extra is not None:
             headers = headers.copy()
             headers.update(extra)
@@ -290,14 +298,14 @@ class Connections:
             url = self._urls[path] = self._library.URL(self._root + path)
         return url
 
-    def _headers_of(self, options: Options, *, with_body: bool) -> httpx.Headers:
+    def _headers_of(self, options: Options, *, with_type: bool) -> httpx.Headers:
         """Write the headers that a client sends again and again only once."""
         agent, taken = _AGENT_AND_AUTH if self._http_client is None else own_of(self._http_client)
-        key = (options.headers, with_body, agent, taken)
+        key = (options.headers, with_type, agent, taken)
         headers = self._headers.get(key)
         if headers is None:
             headers = headers_for(self._secret, options, key_header=taken, user_agent=agent)
-            if with_body:
+            if with_type:
                 headers["Content-Type"] = "application/json"
             if len(self._headers) < _MOST_REMEMBERED:
                 self._headers[key] = headers
