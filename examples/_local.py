@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,9 +14,26 @@ AGENT = "agent_storyteller"
 KNOWLEDGE_BASE = "kb_handbook"
 
 
+_IDS = {"WORKFLOW_ID": WORKFLOW, "AGENT_ID": AGENT, "KNOWLEDGE_BASE_ID": KNOWLEDGE_BASE}
+
+
+def ids(*names: str) -> list[str]:
+    """Give the ids to use: those of the local server, or, with a key, the command line's."""
+    if not os.environ.get("FLOWMAESTRO_API_KEY"):
+        return [_IDS[name] for name in names]
+    given, sys.argv[1:] = sys.argv[1 : 1 + len(names)], sys.argv[1 + len(names) :]
+    if len(given) < len(names):
+        sys.exit(
+            "FLOWMAESTRO_API_KEY is set, so this runs on your account, and needs ids of yours:\n"
+            f"    {sys.argv[0]} {' '.join(names)}\n"
+            "Without a key, it runs on a local server."
+        )
+    return given
+
+
 @contextmanager
 def flowmaestro() -> Iterator[None]:
-    """Use the backend that the environment names, or start a local one for the block."""
+    """Use the API that the environment names, or start a local one for the block."""
     if os.environ.get("FLOWMAESTRO_API_KEY"):
         yield
         return

@@ -1,18 +1,19 @@
 """A conversation with an agent in the terminal; an empty line ends it.
 
-uv run examples/chat.py
+uv run examples/chat.py [AGENT_ID]
 """
 
 from __future__ import annotations
 
-from _local import AGENT, flowmaestro
+from _local import flowmaestro, ids
 
 from flowmaestro import FlowMaestroClient
 
 
 def main() -> None:
+    (agent_id,) = ids("AGENT_ID")
     with flowmaestro(), FlowMaestroClient() as client:
-        thread_id = client.agents.create_thread(AGENT)["data"]["id"]
+        thread_id = client.agents.create_thread(agent_id)["data"]["id"]
         while True:
             try:
                 said = input("you: ")

@@ -1,18 +1,19 @@
 """Shows a running workflow as one line that changes.
 
-uv run examples/progress.py
+uv run examples/progress.py [WORKFLOW_ID]
 """
 
 from __future__ import annotations
 
-from _local import WORKFLOW, flowmaestro
+from _local import flowmaestro, ids
 
 from flowmaestro import FlowMaestroClient
 
 
 def main() -> None:
+    (workflow_id,) = ids("WORKFLOW_ID")
     with flowmaestro(), FlowMaestroClient() as client:
-        started = client.workflows.execute(WORKFLOW, {"name": "Ada"})
+        started = client.workflows.execute(workflow_id, {"name": "Ada"})
         done, node = 0.0, "starting"
         with client.executions.stream(started["data"]["execution_id"]) as events:
             for event in events:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from flowmaestro_local import LocalServer
+from tests.conftest import KEY
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 PRINTS = {
@@ -54,3 +57,41 @@ def test_an_example_prints_what_it_is_for(name, dialect):
     assert done.stderr == ""
     for text in PRINTS[name]:
         assert text in done.stdout
+
+
+NEEDS = {
+    "quickstart.py": "WORKFLOW_ID AGENT_ID",
+    "quickstart_async.py": "WORKFLOW_ID AGENT_ID",
+    "progress.py": "WORKFLOW_ID",
+    "batch_csv.py": "WORKFLOW_ID",
+    "chat.py": "AGENT_ID",
+    "search.py": "KNOWLEDGE_BASE_ID",
+    "error_handling.py": "WORKFLOW_ID",
+}
+
+
+@pytest.mark.parametrize("name", sorted(PRINTS))
+def test_an_example_with_a_key_asks_for_ids_of_the_users(name):
+    environment = {**os.environ, "FLOWMAESTRO_API_KEY": "fm_live_mine"}
+    command = [sys.executable, EXAMPLES / name]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 1
+    assert f"{name} {NEEDS[name]}\n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_example_with_a_key_uses_the_ids_that_it_is_given():
+    server = LocalServer()
+    server.workflow("wf_mine")(lambda inputs: {"greeting": inputs["name"]})
+    server.agent("agent_mine")(lambda message: "I am yours")
+    with server.start() as url:
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / "quickstart.py", "wf_mine", "agent_mine"],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "FLOWMAESTRO_API_KEY": KEY, "FLOWMAESTRO_BASE_URL": url},
+            timeout=60,
+        )
+    assert done.returncode == 0, done.stderr
+    assert "awaited:  completed {'greeting': 'Ada'}" in done.stdout
+    assert "I am yours" in done.stdout
