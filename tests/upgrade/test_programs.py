@@ -1,7 +1,6 @@
 """Programs that were written for 0.1.0 run unchanged, against today's API and the documented one.
 
-What they print was the same with 0.1.0, where it worked; ``uv run nox -s upgrade`` runs them with
-it, where it can be installed.
+``uv run nox -s upgrade`` runs them with 0.1.0 itself, where that can be installed.
 """
 
 from __future__ import annotations
