@@ -1,6 +1,17 @@
 """Every type, out of the modules that have them."""
 
-from .agents import Agent, AgentTool
+from .agents import (
+    Agent,
+    AgentMemoryMessage,
+    AgentMemorySearch,
+    AgentMemorySearchRequest,
+    AgentMemorySearchResult,
+    AgentMemoryStats,
+    AgentTool,
+    DeletedWorkingMemory,
+    WorkingMemory,
+    WorkingMemoryRequest,
+)
 from .aliases import (
     ApiError,
     ExecuteTriggerResponse,
@@ -113,12 +124,18 @@ __all__ = [
     "AgentExecutionFailedData",
     "AgentExecutionFailedWebhook",
     "AgentExecutionStartedWebhook",
+    "AgentMemoryMessage",
+    "AgentMemorySearch",
+    "AgentMemorySearchRequest",
+    "AgentMemorySearchResult",
+    "AgentMemoryStats",
     "AgentTool",
     "ApiError",
     "AssistantMessage",
     "CancelResult",
     "ConnectedEvent",
     "Deleted",
+    "DeletedWorkingMemory",
     "DeliveryStatus",
     "DeliveryStatusName",
     "ExecuteRequest",
@@ -214,4 +231,6 @@ __all__ = [
     "WebhookTestResult",
     "Workflow",
     "WorkflowInput",
+    "WorkingMemory",
+    "WorkingMemoryRequest",
 ]
