@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Sequence
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from . import errors
 from .codec import is_object
@@ -87,9 +87,14 @@ def slice_of(
 
 
 class Progress:
-    """What a walk over pages has seen, so that it gives each item once and always ends."""
+    """What a walk over pages has seen, so that it gives each item once and always ends.
 
-    def __init__(self) -> None:
+    Args:
+        key: Tells items apart. A tuple is for an item that may be equal to another one.
+    """
+
+    def __init__(self, key: Callable[[Any], Hashable]) -> None:
+        self._key = key
         self._pages: deque[set[Hashable]] = deque(maxlen=_REMEMBERED_PAGES)
         self._last: list[Hashable] = []
         self._repeats = 0
@@ -98,7 +103,7 @@ class Progress:
 
     def new_items(self, items: Sequence[Any]) -> list[Any]:
         """Take the next page, and give those of its items that were not on the last pages."""
-        keys = [key_of(item) for item in items]
+        keys = [self._key(item) for item in items]
         self._empty = 0 if keys else self._empty + 1
         self._repeats = self._repeats + 1 if keys and keys == self._last else 0
         known = set[Hashable]().union(*self._pages)

@@ -3,24 +3,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Hashable
 from typing import Any, Callable
 
-from ..pages import Progress
+from ..pages import Progress, key_of
 
 __all__ = ["iterate"]
 
 
-def iterate(fetch: Callable[[int], dict[str, Any]], page: int) -> Generator[Any, None, None]:
+def iterate(
+    fetch: Callable[[int], dict[str, Any]],
+    page: int,
+    key: Callable[[Any], Hashable] = key_of,
+) -> Generator[Any, None, None]:
     """Give the items of a page, then fetch the next, until there is none.
 
     Lists come newest first, so whatever is added meanwhile pushes items onto the next
     page: those that were on one of the last pages are not given twice.
 
+    Args:
+        fetch: Gets the page of a number.
+        page: The number of the first page.
+        key: Tells items apart; see ``Progress``.
+
     Raises:
         ServerError: The pages go on without bringing anything new.
     """
-    progress = Progress()
+    progress = Progress(key)
     while True:
         answer = fetch(page)
         for item in progress.new_items(answer["data"]):
