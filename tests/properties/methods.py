@@ -30,11 +30,14 @@ SAMPLES: dict[str, Any] = {
     "trigger_id": "trigger_1",
     "knowledge_base_id": "kb_1",
     "webhook_id": "wh_1",
+    "user_id": "user_1",
     "inputs": {"name": "Ada"},
     "metadata": {"team": "data"},
     "content": "Hello",
     "query": "reset password",
     "top_k": 3,
+    "similarity_threshold": 0.5,
+    "working_memory": "Ada likes short replies.",
     "name": "Ends",
     "url": "https://example.com/hook",
     "events": ["execution.completed"],
@@ -69,7 +72,7 @@ STARTS = {
 }
 
 # POST requests that may be repeated: the second one changes nothing.
-REPEATABLE_POSTS = {"executions.cancel", "knowledge_bases.query"}
+REPEATABLE_POSTS = {"executions.cancel", "knowledge_bases.query", "agents.memory.search"}
 
 # These ask for the same thing again and again until it is there.
 POLLS = {

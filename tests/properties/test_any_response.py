@@ -47,6 +47,7 @@ KEYS = sorted(
         *("page", "per_page", "total_count", "has_more", "has_next", "type", "retry_after"),
         *("event_type", "completed", "total", "percentage", "metadata", "request_id"),
         *("statusCode", "name", "url", "deleted", "token"),
+        *("agent_id", "user_id", "working_memory", "memory_config", "context_before"),
     }
 )
 TEXTS = st.sampled_from(
@@ -215,6 +216,11 @@ NEEDED = {
     "webhooks.test": ["success", "status_code", "message", "response_time_ms"],
     "executions.cancel": ["id", "status"],
     "knowledge_bases.query": ["query", "results"],
+    "agents.memory.get": ["agent_id", "user_id", "metadata"],
+    "agents.memory.set": ["agent_id", "user_id", "metadata"],
+    "agents.memory.delete": ["agent_id", "user_id", "deleted"],
+    "agents.memory.search": ["agent_id", "query", "results", "result_count"],
+    "agents.memory.stats": ["agent_id", "memory_config"],
 }
 
 

@@ -112,6 +112,7 @@ PAIRS = [
     ("flowmaestro_workflows", "Workflows"),
     ("flowmaestro_executions", "Executions"),
     ("flowmaestro_agents", "Agents"),
+    ("flowmaestro_agents", "AgentMemory"),
     ("flowmaestro_threads", "Threads"),
     ("flowmaestro_triggers", "Triggers"),
     ("flowmaestro_knowledge_bases", "KnowledgeBases"),

@@ -18,7 +18,11 @@ from flowmaestro import (
 from flowmaestro.types import (
     Agent,
     AgentExecutionFailedData,
+    AgentMemoryMessage,
+    AgentMemorySearchResult,
+    AgentMemoryStats,
     AssistantMessage,
+    DeletedWorkingMemory,
     ExecuteResult,
     Execution,
     ExecutionCompletedData,
@@ -44,6 +48,7 @@ from flowmaestro.types import (
     WebhookEventType,
     WebhookTestData,
     Workflow,
+    WorkingMemory,
 )
 from flowmaestro.webhooks import construct_event, delivery_id, verify_signature
 
@@ -65,6 +70,18 @@ def calls(client: FlowMaestroClient) -> None:
             assert_type(execution["error"], Optional[str])
     assert_type(client.agents.get("a")["data"], Agent)
     assert_type(client.agents.create_thread("a", metadata={"user": 1})["data"], Thread)
+    assert_type(client.agents.memory.list("a", per_page=5)["data"], list[WorkingMemory])
+    assert_type(client.agents.memory.get("a", "u")["data"]["metadata"], dict[str, Any])
+    assert_type(client.agents.memory.set("a", "u", "text", metadata={})["data"], WorkingMemory)
+    assert_type(client.agents.memory.delete("a", "u")["data"], DeletedWorkingMemory)
+    for memory in client.agents.memory.iter("a"):
+        assert_type(memory, WorkingMemory)
+    found = client.agents.memory.search("a", "q", top_k=3, similarity_threshold=1, user_id="u")
+    for result in found["data"]["results"]:
+        assert_type(result, AgentMemorySearchResult)
+        assert_type(result["execution_id"], Optional[str])
+        assert_type(result["context_before"], list[AgentMemoryMessage])
+    assert_type(client.agents.memory.stats("a")["data"], AgentMemoryStats)
     assert_type(client.threads.list_messages("t")["data"], MessageList)
     assert_type(client.threads.list_messages("t")["data"][0], ThreadMessage)
     assert_type(client.threads.list_messages("t")["data"]["messages"], MessageList)
@@ -92,6 +109,9 @@ async def async_calls() -> None:
         assert_type((await client.workflows.get("w"))["data"], Workflow)
         async for workflow in client.workflows.iter():
             assert_type(workflow, Workflow)
+        assert_type((await client.agents.memory.get("a", "u"))["data"], WorkingMemory)
+        async for memory in client.agents.memory.iter("a"):
+            assert_type(memory, WorkingMemory)
         async with client.executions.stream("e") as stream:
             async for event in stream:
                 assert_type(event, ExecutionEvent)

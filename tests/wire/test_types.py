@@ -23,6 +23,32 @@ FIELDS = {
     "agents.list": (A_LIST, {"id": str}),
     "agents.get": (AN_OBJECT, {"id": str, "available_tools": list}),
     "agents.create_thread": (AN_OBJECT, {"id": "id", "status": str}),
+    "agents.memory.list": (
+        A_LIST,
+        {"user_id": str, "working_memory": str, "metadata": dict},
+    ),
+    "agents.memory.get": (
+        AN_OBJECT,
+        {"agent_id": str, "user_id": str, "working_memory": str, "metadata": dict},
+    ),
+    "agents.memory.set": (
+        AN_OBJECT,
+        {"agent_id": str, "user_id": str, "working_memory": str, "metadata": dict},
+    ),
+    "agents.memory.delete": (AN_OBJECT, {"agent_id": str, "user_id": str, "deleted": bool}),
+    "agents.memory.search": (
+        AN_OBJECT,
+        {"agent_id": str, "query": str, "results": list, "result_count": int},
+    ),
+    "agents.memory.stats": (
+        AN_OBJECT,
+        {
+            "agent_id": str,
+            "working_memory_count": int,
+            "embedding_count": int,
+            "memory_config": dict,
+        },
+    ),
     "threads.get": (AN_OBJECT, {"id": str, "status": str}),
     "threads.delete": (AN_OBJECT, {"id": str, "deleted": bool}),
     "threads.list_messages": (A_LIST, {"id": str, "role": str, "content": str}),
@@ -45,8 +71,16 @@ FIELDS = {
 }
 # Nothing can be done without these kinds: they may not be missing.
 NEEDED = {"id": "an id", "text": "a string", "flag": "a boolean"}
-EXPECTED = {str: "a string", dict: "an object", list: "an array", bool: "a boolean", **NEEDED}
-GOOD = {str: "x", dict: {}, list: [], bool: True, "id": "x", "text": "completed", "flag": True}
+EXPECTED = {
+    str: "a string",
+    int: "a number",
+    dict: "an object",
+    list: "an array",
+    bool: "a boolean",
+    **NEEDED,
+}
+GOOD = {str: "x", int: 1, dict: {}, list: [], bool: True, "id": "x", "text": "completed"}
+GOOD["flag"] = True
 
 CASES = [
     (method, name, kind) for method, (_, fields) in FIELDS.items() for name, kind in fields.items()
@@ -80,8 +114,9 @@ def place_of(method: str, name: str) -> str:
 @pytest.mark.parametrize(("method", "name", "kind"), CASES)
 def test_a_field_of_another_type_is_named_with_its_place(method, name, kind):
     assert told(method, content_of(method)) == ""
-    found = "5" if kind == "id" else "a number"
-    assert told(method, content_of(method, **{name: 5})).startswith(
+    wrong, found = ("5", "a string") if kind is int else (5, "a number")
+    found = "5" if kind == "id" else found
+    assert told(method, content_of(method, **{name: wrong})).startswith(
         f"unexpected response: {place_of(method, name)} is {found}, expected {EXPECTED[kind]}: "
     )
 
@@ -134,6 +169,16 @@ def test_data_of_another_kind_is_named(method):
             "threads.send_message",
             {"message": {"content": 5}},
             "data.message.content is a number, expected a string",
+        ),
+        (
+            "agents.memory.search",
+            {"results": [{"content": 5}]},
+            "data.results[0].content is a number, expected a string",
+        ),
+        (
+            "agents.memory.search",
+            {"results": [{}, {"context_after": {}}]},
+            "data.results[1].context_after is an object, expected an array",
         ),
         ("knowledge_bases.query", {"results": {}}, "data.results is an object, expected an array"),
         (

@@ -47,6 +47,9 @@ USES = {
     "threads.get": lambda client: client.threads.get("nope"),
     "threads.send_message": lambda client: client.threads.send_message("nope", "hi"),
     "agents.create_thread": lambda client: client.agents.create_thread("nope"),
+    "memory.get": lambda client: client.agents.memory.get("agent", "nope"),
+    "memory.set": lambda client: client.agents.memory.set("nope", "user", "text"),
+    "memory.search": lambda client: client.agents.memory.search("nope", "q"),
     "knowledge_bases.query": lambda client: client.knowledge_bases.query("nope", "q"),
     "webhooks.delete": lambda client: client.webhooks.delete("nope"),
 }

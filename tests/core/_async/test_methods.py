@@ -74,6 +74,60 @@ SENT = {
         "POST /agents/a/threads",
         {},
     ),
+    "memory.list": (lambda c: c.agents.memory.list("a/1"), "GET /agents/a%2F1/memory", None),
+    "memory.list page": (
+        lambda c: c.agents.memory.list("a", page=2, per_page=7),
+        "GET /agents/a/memory?page=2&per_page=7",
+        None,
+    ),
+    "memory.get": (
+        lambda c: c.agents.memory.get("a/1", "u 1"),
+        "GET /agents/a%2F1/memory/u%201",
+        None,
+    ),
+    "memory.set": (
+        lambda c: c.agents.memory.set("a/1", "u 1", " Ada "),
+        "PUT /agents/a%2F1/memory/u%201",
+        {"working_memory": " Ada "},
+    ),
+    "memory.set metadata": (
+        lambda c: c.agents.memory.set("a", "u", "Ada", metadata={"k": [1, None]}),
+        "PUT /agents/a/memory/u",
+        {"working_memory": "Ada", "metadata": {"k": [1, None]}},
+    ),
+    "memory.set no metadata": (
+        lambda c: c.agents.memory.set("a", "u", "Ada", metadata={}),
+        "PUT /agents/a/memory/u",
+        {"working_memory": "Ada", "metadata": {}},
+    ),
+    "memory.delete": (
+        lambda c: c.agents.memory.delete("a/1", "u 1"),
+        "DELETE /agents/a%2F1/memory/u%201",
+        None,
+    ),
+    "memory.search": (
+        lambda c: c.agents.memory.search("a/1", "why?"),
+        "POST /agents/a%2F1/memory/search",
+        {"query": "why?", "top_k": 10, "similarity_threshold": 0.7},
+    ),
+    "memory.search options": (
+        lambda c: c.agents.memory.search(
+            "a", "why?", top_k=50, similarity_threshold=1, user_id="u/1"
+        ),
+        "POST /agents/a/memory/search",
+        {"query": "why?", "top_k": 50, "similarity_threshold": 1, "user_id": "u/1"},
+    ),
+    # The API would read 0 as nothing, and use 0.7.
+    "memory.search any similarity": (
+        lambda c: c.agents.memory.search("a", "why?", top_k=1, similarity_threshold=0),
+        "POST /agents/a/memory/search",
+        {"query": "why?", "top_k": 1, "similarity_threshold": 1e-9},
+    ),
+    "memory.stats": (
+        lambda c: c.agents.memory.stats("a/1"),
+        "GET /agents/a%2F1/memory/stats",
+        None,
+    ),
     "threads.get": (lambda c: c.threads.get("t"), "GET /threads/t", None),
     "threads.delete": (lambda c: c.threads.delete("t"), "DELETE /threads/t", None),
     "threads.list_messages": (
@@ -195,6 +249,7 @@ ITERATORS = {
     "executions": lambda c, **page: c.executions.iter(**page),
     "executions of a workflow": lambda c, **page: c.executions.iter(workflow_id="w", **page),
     "agents": lambda c, **page: c.agents.iter(**page),
+    "memories": lambda c, **page: c.agents.memory.iter("a", **page),
     "messages": lambda c, **page: c.threads.iter_messages("t", **page),
     "triggers": lambda c, **page: c.triggers.iter(**page),
     "knowledge bases": lambda c, **page: c.knowledge_bases.iter(**page),
@@ -278,6 +333,11 @@ async def test_what_may_happen_twice_is_sent_again(name):
         (lambda c: c.threads.delete("t"), error(404), {"id": "t", "deleted": True}),
         (lambda c: c.webhooks.delete("w"), error(404), {"id": "w", "deleted": True}),
         (
+            lambda c: c.agents.memory.delete("a", "u"),
+            error(404),
+            {"agent_id": "a", "user_id": "u", "deleted": True},
+        ),
+        (
             lambda c: c.executions.cancel("e"),
             httpx.Response(
                 400, json={"error": {"message": "Cannot cancel. Current status: cancelled"}}
@@ -314,7 +374,12 @@ async def test_a_retried_cancel_that_came_too_late_is_refused(status):
 
 
 @pytest.mark.parametrize(
-    "call", [lambda c: c.threads.delete("t"), lambda c: c.webhooks.delete("w")]
+    "call",
+    [
+        lambda c: c.threads.delete("t"),
+        lambda c: c.webhooks.delete("w"),
+        lambda c: c.agents.memory.delete("a", "u"),
+    ],
 )
 async def test_a_retried_deletion_that_is_refused_is_an_error(call):
     async with scripted(error(502), error(403)) as client:
@@ -391,6 +456,8 @@ async def test_an_iterator_refuses_filters_and_ids_before_the_loop():
             client.threads.iter_messages("")
         with pytest.raises(ValueError, match="webhook_id must not be empty"):
             client.webhooks.iter_deliveries(" ")
+        with pytest.raises(ValueError, match="agent_id must not be empty"):
+            client.agents.memory.iter("")
 
 
 async def test_the_status_is_filtered_by_the_api_or_here_but_never_by_both():
@@ -496,6 +563,31 @@ COMPLETED = {
         {"id": "t"},
         {"id": "t", "agent_id": "a"},
     ),
+    "memory.get": (
+        lambda c: c.agents.memory.get("a", "u"),
+        {"working_memory": "Ada"},
+        {"agent_id": "a", "user_id": "u", "metadata": {}},
+    ),
+    "memory.set": (
+        lambda c: c.agents.memory.set("a", "u", "Ada"),
+        {"working_memory": "Ada", "metadata": None},
+        {"agent_id": "a", "user_id": "u", "metadata": {}},
+    ),
+    "memory.delete": (
+        lambda c: c.agents.memory.delete("a", "u"),
+        {"a": 1},
+        {"agent_id": "a", "user_id": "u", "deleted": True},
+    ),
+    "memory.search": (
+        lambda c: c.agents.memory.search("a", "why?"),
+        {},
+        {"agent_id": "a", "query": "why?", "results": [], "result_count": 0},
+    ),
+    "memory.stats": (
+        lambda c: c.agents.memory.stats("a"),
+        {"working_memory_count": 3, "memory_config": None},
+        {"agent_id": "a", "memory_config": {}},
+    ),
     "threads.get": (lambda c: c.threads.get("x"), {}, {"id": "x"}),
     "threads.delete": (lambda c: c.threads.delete("x"), {"a": 1}, {"id": "x", "deleted": True}),
     "threads.send_message": (
@@ -515,9 +607,14 @@ async def test_what_the_api_leaves_out_is_completed_and_what_it_sends_is_kept(na
     call, sent, expected = COMPLETED[name]
     async with scripted(data(sent)) as client:
         assert (await call(client))["data"] == {**sent, **expected}
-    others = {key: {"a": 1} if key in ("inputs", "message") else "other" for key in expected}
+    objects = ("inputs", "message", "metadata", "memory_config")
+    others = {key: {"a": 1} if key in objects else "other" for key in expected}
     if "deleted" in others:
         others["deleted"] = False
+    if "results" in others:
+        result = {"content": "Hi", "role": "user", "similarity": 1, "execution_id": "e"}
+        result.update(context_before=[{"role": "user", "content": "Ho"}], context_after=[])
+        others.update(results=[result], result_count=7)
     async with scripted(data(others)) as client:
         assert (await call(client))["data"] == others
 
@@ -534,11 +631,12 @@ async def test_a_page_knows_which_one_it_is(name):
     assert page["meta"] == {"request_id": "r"}
 
 
-async def test_a_page_of_executions_and_of_deliveries_knows_it_too():
+async def test_a_page_of_executions_of_deliveries_and_of_memories_knows_it_too():
     async with scripted(data([{"id": "1"}, {"id": "2"}])) as client:
         for page in (
             await client.executions.list(page=3, per_page=2),
             await client.webhooks.deliveries("w", page=3, per_page=2),
+            await client.agents.memory.list("a", page=3, per_page=2),
         ):
             assert (page["pagination"]["page"], page["pagination"]["per_page"]) == (3, 2)
         # All messages come at once: the second page of one is the second message.
@@ -556,6 +654,15 @@ IDS = [
     ("execution_id", lambda c, one: c.executions.wait_for_completion(one)),
     ("agent_id", lambda c, one: c.agents.get(one)),
     ("agent_id", lambda c, one: c.agents.create_thread(one)),
+    ("agent_id", lambda c, one: c.agents.memory.list(one)),
+    ("agent_id", lambda c, one: c.agents.memory.get(one, "u")),
+    ("user_id", lambda c, one: c.agents.memory.get("a", one)),
+    ("agent_id", lambda c, one: c.agents.memory.set(one, "u", "Ada")),
+    ("user_id", lambda c, one: c.agents.memory.set("a", one, "Ada")),
+    ("agent_id", lambda c, one: c.agents.memory.delete(one, "u")),
+    ("user_id", lambda c, one: c.agents.memory.delete("a", one)),
+    ("agent_id", lambda c, one: c.agents.memory.search(one, "q")),
+    ("agent_id", lambda c, one: c.agents.memory.stats(one)),
     ("thread_id", lambda c, one: c.threads.get(one)),
     ("thread_id", lambda c, one: c.threads.delete(one)),
     ("thread_id", lambda c, one: c.threads.list_messages(one)),
@@ -593,6 +700,64 @@ async def test_an_id_that_cannot_be_one_is_named_and_not_sent(name, call):
         (lambda c: c.knowledge_bases.query("k", "q", 0), ValueError, "top_k must be 1 or more"),
         (lambda c: c.knowledge_bases.query("k", "q", 1.5), TypeError, "top_k must be a whole"),
         (lambda c: c.agents.create_thread("a", "x"), TypeError, "metadata must be a mapping"),
+        *(
+            (call, ValueError, "^user_id cannot be 'stats': the API has another route")
+            for call in (
+                lambda c: c.agents.memory.get("a", "stats"),
+                lambda c: c.agents.memory.set("a", "stats", "Ada"),
+                lambda c: c.agents.memory.delete("a", "stats"),
+            )
+        ),
+        (
+            lambda c: c.agents.memory.set("a", "u", " \n"),
+            ValueError,
+            "^working_memory must not be empty",
+        ),
+        (
+            lambda c: c.agents.memory.set("a", "u", 7),
+            TypeError,
+            "^working_memory must be a string, not int: 7",
+        ),
+        (
+            lambda c: c.agents.memory.set("a", "u", "Ada", metadata=[1]),
+            TypeError,
+            "^metadata must be a mapping, not list$",
+        ),
+        (
+            lambda c: c.agents.memory.set("a", "u", "Ada", metadata={"k": {1}}),
+            TypeError,
+            "^metadata.k is a set",
+        ),
+        (lambda c: c.agents.memory.search("a", " "), ValueError, "^query must not be empty"),
+        (lambda c: c.agents.memory.search("a", None), TypeError, "^query must be a string"),
+        (
+            lambda c: c.agents.memory.search("a", "q", user_id=""),
+            ValueError,
+            "^user_id must not be empty",
+        ),
+        *(
+            (lambda c, n=n: c.agents.memory.search("a", "q", top_k=n), kind, f"^top_k must be {m}")
+            for n, kind, m in (
+                (0, ValueError, "1 or more, not 0"),
+                (51, ValueError, "50 or less, not 51"),
+                (1.5, TypeError, "a whole number"),
+                (True, TypeError, "a whole number"),
+            )
+        ),
+        *(
+            (
+                lambda c, n=n: c.agents.memory.search("a", "q", similarity_threshold=n),
+                kind,
+                f"^similarity_threshold must be {m}$",
+            )
+            for n, kind, m in (
+                (-0.1, ValueError, "from 0 to 1, not -0.1"),
+                (1.01, ValueError, "from 0 to 1, not 1.01"),
+                (float("nan"), ValueError, "from 0 to 1, not nan"),
+                ("0.5", TypeError, "a number, not '0.5'"),
+                (True, TypeError, "a number, not True"),
+            )
+        ),
         (lambda c: c.workflows.execute("w", ["x"]), TypeError, "inputs must be a mapping"),
         (lambda c: c.triggers.execute("t", "x"), TypeError, "inputs must be a mapping"),
         (lambda c: c.webhooks.update("w"), ValueError, "nothing to change"),

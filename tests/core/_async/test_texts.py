@@ -259,6 +259,11 @@ async def test_an_event_that_cannot_be_read_is_told_in_the_log_and_left_out(capl
             ValueError,
             "top_k must be 1 or more, not 0",
         ),
+        (
+            lambda c: c.agents.memory.get("a", "stats"),
+            ValueError,
+            "user_id cannot be 'stats': the API has another route at this path",
+        ),
         (lambda c: c.threads.send_message("t", " "), ValueError, "content must not be empty"),
     ],
 )

@@ -472,10 +472,14 @@ def test_nothing_has_to_come_back_where_nothing_is_returned(step):
     with scripted(step) as client:
         for delete in (client.threads.delete, client.webhooks.delete):
             assert (delete("x1"))["data"] == {"id": "x1", "deleted": True}
+        forgotten = (client.agents.memory.delete("a1", "u1"))["data"]
+        assert forgotten == {"agent_id": "a1", "user_id": "u1", "deleted": True}
         cancelled = (client.executions.cancel("e1"))["data"]
         assert cancelled == {"id": "e1", "status": ExecutionStatus.CANCELLED}
         # Where something is to be returned, nothing is an error.
         assert (refused(client.threads.get, "t")).code == "invalid_response"
+        problem = refused(client.agents.memory.set, "a", "u", "text")
+        assert (problem.code, problem.outcome_unknown) == ("invalid_response", False)
         problem = refused(client.workflows.execute, "w")
         assert problem.outcome_unknown is True
 
@@ -487,6 +491,103 @@ def test_a_success_that_says_something_else_is_none(body):
     with scripted(httpx.Response(200, content=body)) as client:
         for call in (client.threads.delete, client.webhooks.delete, client.executions.cancel):
             assert isinstance(refused(call, "x1"), errors.FlowMaestroError)
+        assert refused(client.agents.memory.delete, "a1", "u1")
+
+
+# The memory of agents
+
+
+def memories(*numbers, **changes):
+    """Give memories as a list has them: without an id and without their agent."""
+    return [
+        {"user_id": f"u{n}", "working_memory": f"text {n}", "created_at": f"t{n}", **changes}
+        for n in numbers
+    ]
+
+
+def test_memories_of_a_list_have_their_agent_and_metadata():
+    with scripted(data(memories(1, metadata=None))) as client:
+        page = client.agents.memory.list("a/1")
+        (memory,) = memories(1)
+        assert page["data"] == [{**memory, "agent_id": "a/1", "metadata": {}}]
+        assert page["meta"] == {"request_id": "r"}
+
+
+def test_a_memory_that_a_new_one_pushes_onto_the_next_page_is_given_once():
+    def api(request):
+        page = int(request.url.params["page"])
+        shown = {1: memories(3, 2), 2: memories(2, 1)}[page]
+        pagination = {"page": page, "per_page": 2, "total_count": 4, "has_next": page < 2}
+        return httpx.Response(200, json={"data": shown, "pagination": pagination})
+
+    with scripted(api) as client:
+        found = [one["user_id"] for one in client.agents.memory.iter("a", per_page=2)]
+    assert found == ["u3", "u2", "u1"]
+
+
+def test_several_memories_of_one_user_are_all_given():
+    both = memories(1) + memories(1, created_at="t2")
+    pages = [both[:1], both[1:]]
+
+    def api(request):
+        page = int(request.url.params["page"])
+        pagination = {"page": page, "per_page": 1, "total_count": 2, "has_next": page < 2}
+        return httpx.Response(200, json={"data": pages[page - 1], "pagination": pagination})
+
+    with scripted(api) as client:
+        found = [one["created_at"] for one in client.agents.memory.iter("a", per_page=1)]
+    assert found == ["t1", "t2"]
+
+
+def test_one_user_and_time_of_another_user_are_told_apart():
+    twins = [{"user_id": "u", "created_at": "1"}, {"user_id": "u1", "created_at": ""}]
+    with scripted(data(twins)) as client:
+        assert len([one for one in client.agents.memory.iter("a")]) == 2
+
+
+def test_messages_around_a_result_have_their_role():
+    result = {
+        "content": "Oslo",
+        "role": "user",
+        "similarity": 0.9,
+        "execution_id": "e",
+        "context_before": [
+            {"message_role": "assistant", "content": "Where?", "message_index": 0},
+            {"message_role": "tool", "role": "user", "content": "x"},
+            "odd",
+            {},
+        ],
+        "context_after": None,
+    }
+    with scripted(data({"results": [result, {"content": "bare"}]})) as client:
+        found = (client.agents.memory.search("a", "q"))["data"]
+    assert found["result_count"] == 2
+    assert found["results"][0] == {
+        **result,
+        "context_before": [
+            {
+                "message_role": "assistant",
+                "role": "assistant",
+                "content": "Where?",
+                "message_index": 0,
+            },
+            {"message_role": "tool", "role": "user", "content": "x"},
+            "odd",
+            {},
+        ],
+        "context_after": [],
+    }
+    bare = {"content": "bare", "execution_id": None, "context_before": [], "context_after": []}
+    assert found["results"][1] == bare
+
+
+def test_the_memory_of_a_view_has_the_options_of_the_view():
+    with scripted(data({})) as client:
+        view = client.with_options(headers={"X-Team": "a"})
+        assert client.agents.memory is client.agents.memory is not view.agents.memory
+        client.agents.memory.stats("a")
+        view.agents.memory.stats("a")
+    assert [one.headers.get("x-team") for one in client.script.requests] == [None, "a"]
 
 
 # What is sent, and how long it may take
@@ -501,6 +602,7 @@ def test_defaults_are_the_documented_ones():
         assert [one for one in client.executions.iter()] == []
         assert [one for one in client.webhooks.iter_deliveries("w")] == []
         assert [one for one in client.threads.iter_messages("t")] == []
+        assert [one for one in client.agents.memory.iter("a")] == []
         client.threads.list_messages("t")
         pages, rest = asked(client)[:10], asked(client)[10:]
         assert {path.partition("?")[2] for path in pages[::2]} == {"page=1&per_page=100"}
@@ -509,6 +611,7 @@ def test_defaults_are_the_documented_ones():
             "/executions?page=1&per_page=100",
             "/webhooks/w/deliveries?page=1&per_page=100",
             "/threads/t/messages?page=1",
+            "/agents/a/memory?page=1&per_page=100",
             "/threads/t/messages",
         ]
     with scripted(data([])) as client:

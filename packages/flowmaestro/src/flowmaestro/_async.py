@@ -67,7 +67,7 @@ class AsyncFlowMaestroClient(AsyncCoreClient):
 
     @cached_property
     def agents(self) -> flowmaestro_agents.AsyncAgents:
-        """Agents: list and get them, begin threads."""
+        """Agents: list and get them, start threads, manage their memory."""
         return flowmaestro_agents.AsyncAgents(self)
 
     @cached_property

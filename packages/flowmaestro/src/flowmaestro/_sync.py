@@ -68,7 +68,7 @@ class FlowMaestroClient(CoreClient):
 
     @cached_property
     def agents(self) -> flowmaestro_agents.Agents:
-        """Agents: list and get them, begin threads."""
+        """Agents: list and get them, start threads, manage their memory."""
         return flowmaestro_agents.Agents(self)
 
     @cached_property

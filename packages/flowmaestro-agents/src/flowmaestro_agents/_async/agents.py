@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from functools import cached_property
 from typing import Any, Optional
 
 import flowmaestro_types as types
@@ -12,6 +13,8 @@ from flowmaestro_core.pages import page_of
 from flowmaestro_core.request import Request, identifier, page_query, path
 from flowmaestro_core.shapes import a_list, an_object
 from flowmaestro_core.statuses import THREAD_STATUSES, with_status
+
+from .memory import AsyncAgentMemory
 
 __all__ = ["AsyncAgents"]
 
@@ -26,6 +29,11 @@ class AsyncAgents:
 
     def __init__(self, client: AsyncCoreClient) -> None:
         self._client = client
+
+    @cached_property
+    def memory(self) -> AsyncAgentMemory:
+        """What agents remember of users: get, set, delete and search it."""
+        return AsyncAgentMemory(self._client)
 
     async def list(
         self, *, page: Optional[int] = None, per_page: Optional[int] = None

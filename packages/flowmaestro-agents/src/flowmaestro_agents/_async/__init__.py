@@ -1,0 +1,1 @@
+"""The asynchronous half; ``_sync`` is generated from it."""
