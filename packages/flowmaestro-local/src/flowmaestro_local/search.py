@@ -1,4 +1,4 @@
-"""Ranks the chunks of a knowledge base by BM25: small, deterministic, no dependencies.
+"""Ranks texts by BM25, such as the chunks of a knowledge base: small, deterministic.
 
 The backend ranks by the meaning of embeddings; this ranks by the words in common, with
 scores between 0 and 1. Tests that search for words of a document find it; synonyms are
@@ -37,6 +37,10 @@ def rank(query: str, texts: Sequence[str]) -> list[tuple[int, float]]:
     wanted = set(_words(query))
     if not documents or not wanted:
         return []
+    rarities: dict[str, float] = {}
+    for word in wanted:
+        having = sum(1 for document in documents if word in document)
+        rarities[word] = math.log(1 + (len(documents) - having + 0.5) / (having + 0.5))
     average = sum(map(sum, (document.values() for document in documents))) / len(documents)
     scores: list[tuple[int, float]] = []
     for index, document in enumerate(documents):
@@ -45,9 +49,7 @@ def rank(query: str, texts: Sequence[str]) -> list[tuple[int, float]]:
         for word in wanted:
             count = document[word]
             if count:
-                having = sum(1 for other in documents if word in other)
-                rarity = math.log(1 + (len(documents) - having + 0.5) / (having + 0.5))
-                score += rarity * count * (_K1 + 1) / (count + _K1 * (1 - _B + _B * length))
+                score += rarities[word] * count * (_K1 + 1) / (count + _K1 * (1 - _B + _B * length))
         if score > 0:
             scores.append((index, round(score / (1 + score), 4)))
     return sorted(scores, key=lambda scored: (-scored[1], scored[0]))
