@@ -34,6 +34,12 @@ SCOPES = {
     "GET /agents": ["agents:read"],
     "GET /agents/{id}": ["agents:read"],
     "POST /agents/{id}/threads": ["agents:read", "threads:write"],
+    "GET /agents/{id}/memory": ["agents:read"],
+    "POST /agents/{id}/memory/search": ["agents:read"],
+    "GET /agents/{id}/memory/stats": ["agents:read"],
+    "GET /agents/{id}/memory/{user_id}": ["agents:read"],
+    "PUT /agents/{id}/memory/{user_id}": ["agents:read"],
+    "DELETE /agents/{id}/memory/{user_id}": ["agents:read"],
     "GET /threads/{id}": ["threads:read"],
     "DELETE /threads/{id}": ["threads:write"],
     "GET /threads/{id}/messages": ["threads:read"],
@@ -150,11 +156,11 @@ def test_every_route_needs_its_scopes():
 @pytest.mark.parametrize("route", SCOPES)
 def test_a_key_without_a_scope_is_refused(route):
     client = Client("documented")
-    method, _, path = route.partition(" ")
+    method, _, path = route.replace("{id}", "none").replace("{user_id}", "user").partition(" ")
     for missing in SCOPES[route]:
         key = f"fm_live_without_{missing}"
         client.server.add_key(key, scopes=ALL_SCOPES - {missing})
-        response = client.send(method, path.replace("{id}", "none"), key=key)
+        response = client.send(method, path, key=key)
         assert response.status_code == 403
         error = response.json()["error"]
         assert error == {
@@ -167,7 +173,7 @@ def test_a_key_without_a_scope_is_refused(route):
             },
         }
     client.server.add_key("fm_live_enough", scopes=SCOPES[route])
-    response = client.send(method, path.replace("{id}", "none"), key="fm_live_enough")
+    response = client.send(method, path, key="fm_live_enough")
     assert response.status_code in (200, 400, 404)
     client.close()
 

@@ -371,6 +371,104 @@ def test_a_thread_can_be_followed(client, server):
     assert "message:token" in types
 
 
+# The memory of agents
+
+
+def test_a_memory_is_set_got_listed_and_deleted(client):
+    memory = client.agents.memory
+    changes = {"metadata": {"source": "chat"}}
+    new = (memory.set("agent_123", "user_1", " Likes tea. ", **changes))["data"]
+    assert set(new) == {
+        "agent_id",
+        "user_id",
+        "working_memory",
+        "metadata",
+        "created_at",
+        "updated_at",
+    }
+    assert new["working_memory"] == "Likes tea."
+    assert (memory.get("agent_123", "user_1"))["data"] == new
+    listed = memory.list("agent_123")
+    assert listed["data"] == [new]
+    assert listed["pagination"]["total_count"] == 1
+    assert listed["pagination"]["has_more"] is False
+    replaced = (memory.set("agent_123", "user_1", "Likes coffee."))["data"]
+    assert (replaced["working_memory"], replaced["metadata"]) == ("Likes coffee.", {})
+    deleted = (memory.delete("agent_123", "user_1"))["data"]
+    assert deleted == {"agent_id": "agent_123", "user_id": "user_1", "deleted": True}
+    for call in (memory.get, memory.delete):
+        with pytest.raises(flowmaestro.NotFoundError):
+            call("agent_123", "user_1")
+
+
+def test_iter_gives_every_memory_once_the_last_changed_first(client, server):
+    for number in (1, 2, 3, 4, 5, 1):
+        client.agents.memory.set("agent_123", f"user_{number}", "text")
+    before = len(server.requests)
+    users = []
+    for memory in client.agents.memory.iter("agent_123", per_page=2):
+        users.append(memory["user_id"])
+    assert users == [f"user_{number}" for number in (1, 5, 4, 3, 2)]
+    assert len(server.requests) - before == 3
+    page = client.agents.memory.list("agent_123", page=3, per_page=2)
+    assert [memory["user_id"] for memory in page["data"]] == ["user_2"]
+
+
+def test_the_conversations_of_an_agent_are_searched(client):
+    for user in ("user_1", "user_2"):
+        thread = client.agents.create_thread("agent_123", metadata={"user_id": user})
+        for content in (f"I am {user}", "My cat is called Tom", "Good night"):
+            client.threads.send_message(thread["data"]["id"], content)
+    search = client.agents.memory.search
+    found = (search("agent_123", "cat called", user_id="user_2", top_k=1))["data"]
+    assert (found["agent_id"], found["query"], found["result_count"]) == (
+        "agent_123",
+        "cat called",
+        1,
+    )
+    (result,) = found["results"]
+    assert set(result) == {
+        "content",
+        "role",
+        "similarity",
+        "execution_id",
+        "context_before",
+        "context_after",
+    }
+    assert (result["role"], result["content"]) == ("user", "My cat is called Tom")
+    assert 0 < result["similarity"] <= 1
+    before = [(one["role"], one["content"]) for one in result["context_before"]]
+    assert before == [("user", "I am user_2"), ("assistant", "You said I am user_2")]
+    assert result["context_after"][0]["role"] == "assistant"
+    every = (search("agent_123", "cat called", similarity_threshold=0))["data"]
+    assert every["result_count"] == 4
+    assert (search("agent_123", "dogs"))["data"]["results"] == []
+
+
+def test_stats_tell_how_much_an_agent_remembers(client):
+    client.agents.memory.set("agent_123", "user_1", "text")
+    client.threads.send_message(new_thread(client), "Hello")
+    stats = (client.agents.memory.stats("agent_123"))["data"]
+    assert isinstance(stats.pop("memory_config"), dict)
+    assert stats == {"agent_id": "agent_123", "working_memory_count": 1, "embedding_count": 2}
+
+
+def test_the_memory_of_an_unknown_agent_is_a_not_found_error(client):
+    memory = client.agents.memory
+    for agent_id in ("agent_unknown", "00000000-0000-0000-0000-000000000000"):
+        for call, arguments in (
+            (memory.list, ()),
+            (memory.get, ("user_1",)),
+            (memory.set, ("user_1", "text")),
+            (memory.delete, ("user_1",)),
+            (memory.search, ("query",)),
+            (memory.stats, ()),
+        ):
+            with pytest.raises(flowmaestro.NotFoundError) as caught:
+                call(agent_id, *arguments)
+            assert caught.value.code == "resource_not_found"
+
+
 # Triggers
 
 
@@ -518,6 +616,10 @@ def test_an_id_cannot_reach_another_route(client):
     for odd in ("../agents", "wf_123/execute", "wf_123?x=1", "wf_123#", "%2e%2e", "a\nb", "é"):
         with pytest.raises(flowmaestro.NotFoundError):
             client.workflows.get(odd)
+        with pytest.raises(flowmaestro.NotFoundError):
+            client.agents.memory.get("agent_123", odd)
+        remembered = client.agents.memory.set("agent_123", odd, "text")
+        assert remembered["data"]["user_id"] == odd
 
 
 def test_a_closed_client_says_so(server):

@@ -6,7 +6,7 @@ from importlib import import_module as _import_module
 TYPE_CHECKING = bool()  # noqa: UP018
 if TYPE_CHECKING:
     from .faults import Fault, Faults
-    from .records import ExecutionRecord, MessageRecord, RecordedRequest
+    from .records import ExecutionRecord, MemoryRecord, MessageRecord, RecordedRequest
     from .registry import KnowledgeBase, Trigger
     from .run import ExecutionCancelled, Node, Run
     from .running import Running
@@ -22,6 +22,7 @@ __all__ = [
     "Faults",
     "KnowledgeBase",
     "LocalServer",
+    "MemoryRecord",
     "MessageRecord",
     "Node",
     "RecordedRequest",
@@ -38,6 +39,7 @@ _MODULES = {
     "Faults": ".faults",
     "KnowledgeBase": ".registry",
     "LocalServer": ".server",
+    "MemoryRecord": ".records",
     "MessageRecord": ".records",
     "Node": ".run",
     "RecordedRequest": ".records",

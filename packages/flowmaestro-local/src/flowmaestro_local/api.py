@@ -9,6 +9,7 @@ import math
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, Callable, Optional, cast
 from urllib.parse import urlsplit
@@ -33,8 +34,10 @@ from .answers import (
 from .bus import Bus
 from .deliveries import Deliveries
 from .engine import AgentFailed, Engine
+from .memory import MEMORY_CONFIG, SearchOptions, messages_of, new_memory_of, search_messages
 from .records import (
     ExecutionRecord,
+    MemoryRecord,
     MessageRecord,
     ThreadRecord,
     WebhookRecord,
@@ -48,6 +51,8 @@ from .shapes import (
     show_delivery,
     show_execution,
     show_knowledge_base,
+    show_listed_memory,
+    show_memory,
     show_message,
     show_thread,
     show_trigger,
@@ -339,6 +344,70 @@ class Api:
         if self.documented:
             data["metadata"] = thread.metadata
         return success(data, 201)
+
+    async def list_memories(self, request: Request, body: dict[str, Any]) -> Response:
+        agent = self._find("Agent", self.registry.agents, request)
+        return self._page(request, self._memories(agent.id, request), show_listed_memory)
+
+    async def get_memory(self, request: Request, body: dict[str, Any]) -> Response:
+        return success(show_memory(self._find_memory(request)))
+
+    async def set_memory(self, request: Request, body: dict[str, Any]) -> Response:
+        text, metadata = new_memory_of(body)
+        agent = self._find("Agent", self.registry.agents, request)
+        user_id, tenant = request.path_params["user_id"], request.state.tenant
+        memory = MemoryRecord(new_id(), agent.id, user_id, text, metadata, tenant=tenant)
+        known = self.store.memories.get(memory.key)
+        if known is not None:
+            memory = replace(memory, id=known.id, created_at=known.created_at)
+        self.store.save(memory)
+        return success(show_memory(memory))
+
+    async def delete_memory(self, request: Request, body: dict[str, Any]) -> Response:
+        memory = self._find_memory(request)
+        self.store.delete_memory(memory)
+        return success({"agent_id": memory.agent_id, "user_id": memory.user_id, "deleted": True})
+
+    async def search_memory(self, request: Request, body: dict[str, Any]) -> Response:
+        options = SearchOptions.of(body, documented=self.documented)
+        agent = self._find("Agent", self.registry.agents, request)
+        threads = list(messages_of(self.store, request.state.tenant, agent.id, options.user_id))
+        results = search_messages(threads, options, documented=self.documented)
+        return success(
+            {
+                "agent_id": agent.id,
+                "query": options.query,
+                "results": results,
+                "result_count": len(results),
+            }
+        )
+
+    async def memory_stats(self, request: Request, body: dict[str, Any]) -> Response:
+        agent = self._find("Agent", self.registry.agents, request)
+        threads = messages_of(self.store, request.state.tenant, agent.id)
+        return success(
+            {
+                "agent_id": agent.id,
+                "working_memory_count": len(self._memories(agent.id, request)),
+                "embedding_count": sum(map(len, threads)),
+                "memory_config": MEMORY_CONFIG,
+            }
+        )
+
+    def _memories(self, agent_id: str, request: Request) -> list[MemoryRecord]:
+        """Give what an agent remembers for a tenant, the last changed first."""
+        wanted = request.state.tenant, agent_id
+        return [one for key, one in reversed(self.store.memories.items()) if key[:2] == wanted]
+
+    def _find_memory(self, request: Request) -> MemoryRecord:
+        agent = self._find("Agent", self.registry.agents, request)
+        user_id = request.path_params["user_id"]
+        memory = self.store.memories.get((request.state.tenant, agent.id, user_id))
+        if memory is None:
+            if not self.documented:
+                check_uuid(user_id)
+            raise not_found("Working memory", f"{agent.id}/{user_id}", ids_are_uuids=False)
+        return memory
 
     async def get_thread(self, request: Request, body: dict[str, Any]) -> Response:
         thread = self._find("Thread", self.store.threads, request)

@@ -48,7 +48,8 @@ def make_app(api: Api, faults: Faults, requests: deque[RecordedRequest]) -> ASGI
 
 def _endpoint(api: Api, route: Route):  # type: ignore[no-untyped-def]
     async def endpoint(request: Request) -> Response:
-        request.path_params["id"] = unquote(request.path_params.get("id", ""))
+        for name, value in request.path_params.items():
+            request.path_params[name] = unquote(value)
         return await api.handle(route.answer, route.scopes, request)
 
     return endpoint

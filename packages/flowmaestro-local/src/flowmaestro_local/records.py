@@ -1,4 +1,4 @@
-"""What the server remembers: executions, threads, messages, webhooks, keys, requests."""
+"""What the server remembers: executions, threads, messages, memories, webhooks, keys, requests."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ __all__ = [
     "ApiKey",
     "DeliveryRecord",
     "ExecutionRecord",
+    "MemoryRecord",
     "MessageRecord",
     "RecordedRequest",
     "ThreadRecord",
@@ -87,6 +88,28 @@ class MessageRecord:
     role: str
     content: str
     created_at: str = field(default_factory=now)
+
+
+@dataclass
+class MemoryRecord:
+    """What an agent remembers of one user."""
+
+    id: str
+    agent_id: str
+    user_id: str
+    working_memory: str
+    metadata: dict[str, Any]
+    created_at: str = field(default_factory=now)
+    updated_at: str = ""
+    tenant: str = ""
+
+    def __post_init__(self) -> None:
+        self.updated_at = self.updated_at or self.created_at
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """There is one memory for each tenant, agent and user."""
+        return self.tenant, self.agent_id, self.user_id
 
 
 @dataclass

@@ -45,6 +45,13 @@ ROUTES = (
     Route("GET", "/agents", ("agents:read",), Api.list_agents),
     Route("GET", "/agents/{id}", ("agents:read",), Api.get_agent),
     Route("POST", "/agents/{id}/threads", ("agents:read", "threads:write"), Api.create_thread),
+    Route("GET", "/agents/{id}/memory", ("agents:read",), Api.list_memories),
+    Route("POST", "/agents/{id}/memory/search", ("agents:read",), Api.search_memory),
+    # Before the memory of a user, which this path would be as well.
+    Route("GET", "/agents/{id}/memory/stats", ("agents:read",), Api.memory_stats),
+    Route("GET", "/agents/{id}/memory/{user_id}", ("agents:read",), Api.get_memory),
+    Route("PUT", "/agents/{id}/memory/{user_id}", ("agents:read",), Api.set_memory),
+    Route("DELETE", "/agents/{id}/memory/{user_id}", ("agents:read",), Api.delete_memory),
     Route("GET", "/threads/{id}", ("threads:read",), Api.get_thread),
     Route("DELETE", "/threads/{id}", ("threads:write",), Api.delete_thread),
     Route("GET", "/threads/{id}/messages", ("threads:read",), Api.list_messages),

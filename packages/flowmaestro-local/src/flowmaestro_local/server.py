@@ -12,7 +12,7 @@ from .access import ALL_SCOPES, PREFIX, Access
 from .faults import Faults
 from .handlers import Arguments
 from .recording import Recorder
-from .records import ApiKey, ExecutionRecord, MessageRecord, RecordedRequest
+from .records import ApiKey, ExecutionRecord, MemoryRecord, MessageRecord, RecordedRequest
 from .registry import Agent, KnowledgeBase, Registry, Trigger, Workflow, check_handler
 from .replaying import Replay
 from .request_log import new_request_log
@@ -34,8 +34,8 @@ class LocalServer:
         dialect: ``"wire"`` answers as the public backend really does, with the event
             stream that stays silent and no token streaming; ``"documented"`` as its
             documentation says.
-        path: An SQLite file that keeps executions, threads and messages; in memory
-            where it is left out.
+        path: An SQLite file that keeps executions, threads, messages and agents' memories;
+            in memory where it is left out.
         live_events: In the wire dialect, let events come through the stream all the
             same, in the backend's words.
         keepalive: Seconds between two comments in a silent stream.
@@ -295,8 +295,8 @@ class LocalServer:
             per_day: Its own limit.
             expired: Refuse it as expired.
             revoked: Refuse it as revoked.
-            tenant: Whose key it is. Executions, threads and webhooks belong to the tenant
-                whose key made them, and are hidden from the keys of others.
+            tenant: Whose key it is. Executions, threads, memories and webhooks belong to the
+                tenant whose key made them, and are hidden from the keys of others.
 
         Raises:
             ValueError: The key has another form, or there is no such scope.
@@ -341,6 +341,11 @@ class LocalServer:
     def messages(self, thread_id: str) -> list[MessageRecord]:
         """Every message of a thread, the oldest first."""
         return list(self._parts.store.messages.get(thread_id, []))
+
+    def memories(self, agent_id: str) -> list[MemoryRecord]:
+        """What an agent remembers of each user, the last changed last."""
+        memories = list(self._parts.store.memories.values())
+        return [replace(memory) for memory in memories if memory.agent_id == agent_id]
 
     # Starting and stopping
 

@@ -7,6 +7,7 @@ from typing import Any, Union
 from .records import (
     DeliveryRecord,
     ExecutionRecord,
+    MemoryRecord,
     MessageRecord,
     ThreadRecord,
     WebhookRecord,
@@ -18,6 +19,8 @@ __all__ = [
     "show_delivery",
     "show_execution",
     "show_knowledge_base",
+    "show_listed_memory",
+    "show_memory",
     "show_message",
     "show_thread",
     "show_trigger",
@@ -110,8 +113,19 @@ def show_thread(thread: ThreadRecord) -> dict[str, Any]:
     return _without(thread, "tenant")
 
 
+def show_memory(memory: MemoryRecord) -> dict[str, Any]:
+    """Show what an agent remembers of a user."""
+    return _without(memory, "id", "tenant")
+
+
+def show_listed_memory(memory: MemoryRecord) -> dict[str, Any]:
+    """Show a memory as a list has it."""
+    return _without(memory, "id", "tenant", "agent_id")
+
+
 def _without(
-    record: Union[ExecutionRecord, ThreadRecord, WebhookRecord, DeliveryRecord], *names: str
+    record: Union[ExecutionRecord, ThreadRecord, MemoryRecord, WebhookRecord, DeliveryRecord],
+    *names: str,
 ) -> dict[str, Any]:
     data = dict(vars(record))
     for name in names:

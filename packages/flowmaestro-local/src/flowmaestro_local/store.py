@@ -11,31 +11,40 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union
 
-from .records import ExecutionRecord, MessageRecord, ThreadRecord
+from .records import ExecutionRecord, MemoryRecord, MessageRecord, ThreadRecord
 
 if TYPE_CHECKING:
     import sqlite3
 
 __all__ = ["Store"]
 
-Record = Union[ExecutionRecord, ThreadRecord, MessageRecord]
-RecordT = TypeVar("RecordT", ExecutionRecord, ThreadRecord, MessageRecord)
+Record = Union[ExecutionRecord, ThreadRecord, MessageRecord, MemoryRecord]
+RecordT = TypeVar("RecordT", ExecutionRecord, ThreadRecord, MessageRecord, MemoryRecord)
 
 _KINDS: dict[str, type[Record]] = {
     "execution": ExecutionRecord,
     "thread": ThreadRecord,
     "message": MessageRecord,
+    "memory": MemoryRecord,
 }
+
+_UPSERT = (
+    "INSERT INTO records (kind, id, content) VALUES (?, ?, ?) "
+    "ON CONFLICT (kind, id) DO UPDATE SET content = excluded.content"
+)
+_REPLACE = "REPLACE INTO records (kind, id, content) VALUES (?, ?, ?)"
 
 
 class Store:
-    """Executions, threads and messages."""
+    """Executions, threads, messages and memories."""
 
     def __init__(self, path: Optional[Path]) -> None:
         self.is_closed = False
         self.executions: dict[str, ExecutionRecord] = {}
         self.threads: dict[str, ThreadRecord] = {}
         self.messages: dict[str, list[MessageRecord]] = {}
+        # By ``MemoryRecord.key``, the last changed last.
+        self.memories: dict[tuple[str, str, str], MemoryRecord] = {}
         self._database = None if path is None else _open(path)
         if self._database is not None:
             # For a server that was made and never started.
@@ -49,16 +58,17 @@ class Store:
         elif isinstance(record, ThreadRecord):
             self.threads[record.id] = record
             self.messages.setdefault(record.id, [])
+        elif isinstance(record, MemoryRecord):
+            self.memories.pop(record.key, None)
+            self.memories[record.key] = record
         else:
             self.messages[record.thread_id].append(record)
         if self._database is not None:
             kind = next(name for name, cls in _KINDS.items() if isinstance(record, cls))
+            # A memory moves to the end, in the file too.
+            statement = _REPLACE if isinstance(record, MemoryRecord) else _UPSERT
             with self._database:
-                self._database.execute(
-                    "INSERT INTO records (kind, id, content) VALUES (?, ?, ?) "
-                    "ON CONFLICT (kind, id) DO UPDATE SET content = excluded.content",
-                    (kind, record.id, json.dumps(vars(record))),
-                )
+                self._database.execute(statement, (kind, record.id, json.dumps(vars(record))))
 
     def delete_thread(self, thread_id: str) -> None:
         """Forget a thread with its messages."""
@@ -68,6 +78,15 @@ class Store:
             gone = [("thread", thread_id), *(("message", message.id) for message in messages)]
             with self._database:
                 self._database.executemany("DELETE FROM records WHERE kind = ? AND id = ?", gone)
+
+    def delete_memory(self, record: MemoryRecord) -> None:
+        """Forget a memory."""
+        del self.memories[record.key]
+        if self._database is not None:
+            with self._database:
+                self._database.execute(
+                    "DELETE FROM records WHERE kind = ? AND id = ?", ("memory", record.id)
+                )
 
     def fail_interrupted(self) -> None:
         """Mark executions as failed whose handlers went down with the server that ran them."""
@@ -95,6 +114,8 @@ class Store:
             elif isinstance(record, ThreadRecord):
                 self.threads[record.id] = record
                 self.messages.setdefault(record.id, [])
+            elif isinstance(record, MemoryRecord):
+                self.memories[record.key] = record
             else:
                 self.messages.setdefault(record.thread_id, []).append(record)
         self.fail_interrupted()
