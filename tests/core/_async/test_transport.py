@@ -12,6 +12,7 @@ import httpx
 import pytest
 import respx
 
+from flowmaestro import AsyncFlowMaestroClient
 from flowmaestro_core import AsyncCoreClient, __version__, errors
 from flowmaestro_core._async import transport as transport_module
 from flowmaestro_core.request import Request
@@ -485,3 +486,14 @@ async def test_what_watches_the_client_sees_each_request(monkeypatch, how):
             await client.call(GET)
             await client.call(GET)
     assert seen == ["/api/v1/workflows"] * 2
+
+
+async def test_our_own_connections_name_no_type_where_there_is_no_body():
+    server = LocalServer(dialect="documented")
+    server.workflow("wf")(lambda inputs, run: run.sleep(600))
+    with server.start() as url:
+        async with AsyncFlowMaestroClient(KEY, url) as client:
+            started = await client.workflows.execute("wf")
+            await client.executions.cancel(started["data"]["execution_id"])
+    kinds = [request.headers.get("content-type") for request in server.requests]
+    assert kinds == ["application/json", None]

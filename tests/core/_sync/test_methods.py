@@ -294,10 +294,9 @@ def test_a_method_sends_one_request_as_documented(name):
     assert f"{request.method} {target}" == line.replace(" ", " /api/v1", 1)
     assert (json.loads(request.content) if request.content else None) == body
     assert request.headers["authorization"] == f"Bearer {KEY}"
-    has_body = "content-type" in request.headers
-    assert has_body is (body is not None)
-    if has_body:
-        assert request.headers["content-type"] == "application/json"
+    # Without a body too, lest the transport of a user's client names a type of its own.
+    kind = None if request.method == "GET" else "application/json"
+    assert request.headers.get("content-type") == kind
 
 
 @pytest.mark.parametrize("name", NOT_IDEMPOTENT)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import respx
 
+from flowmaestro import FlowMaestroClient
 from flowmaestro_core import CoreClient, __version__, errors
 from flowmaestro_core._sync import transport as transport_module
 from flowmaestro_core.request import Request
@@ -484,3 +485,14 @@ def test_what_watches_the_client_sees_each_request(monkeypatch, how):
             client.call(GET)
             client.call(GET)
     assert seen == ["/api/v1/workflows"] * 2
+
+
+def test_our_own_connections_name_no_type_where_there_is_no_body():
+    server = LocalServer(dialect="documented")
+    server.workflow("wf")(lambda inputs, run: run.sleep(600))
+    with server.start() as url:
+        with FlowMaestroClient(KEY, url) as client:
+            started = client.workflows.execute("wf")
+            client.executions.cancel(started["data"]["execution_id"])
+    kinds = [request.headers.get("content-type") for request in server.requests]
+    assert kinds == ["application/json", None]
