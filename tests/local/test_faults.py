@@ -76,9 +76,25 @@ def test_resets_come_before_or_after_the_work(server):
 
 def test_an_answer_can_be_cut_in_half(server):
     server.faults.add("truncate")
-    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
-        execute(server)
+    url = f"{server.url}/api/v1/workflows/wf/execute"
+    received = b""
+    with httpx.stream("POST", url, json={}, headers=HEADERS, timeout=60) as response:
+        length = int(response.headers["content-length"])
+        with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
+            for chunk in response.iter_raw():
+                received += chunk
+    assert len(received) == length // 2
     assert len(server.executions) == 1
+    assert server.faults.injected == {"truncate": 1}
+
+
+def test_the_first_fault_that_fits_a_request_happens(server):
+    server.faults.add("status", "GET */agents", status=500)
+    server.faults.add("status", "POST */execute", probability=0, status=501)
+    server.faults.add("status", "POST */execute", times=2, status=502)
+    server.faults.add("status", "*/execute", status=504)
+    assert [execute(server).status_code for _ in range(4)] == [502, 502, 504, 202]
+    assert server.faults.injected == {"status 502": 2, "status 504": 1}
 
 
 def test_an_answer_can_drip(server):
@@ -119,6 +135,20 @@ def test_streams_can_be_spoiled(server):
     began = time.monotonic()
     httpx.get(f"{server.url}/api/v1/workflows", headers=HEADERS, timeout=60)
     assert time.monotonic() - began >= 0.2
+
+
+def test_a_stream_is_spoiled_after_so_many_events(server):
+    events = [b"event: connected", b"event: execution:started", b"event: execution:completed"]
+    for after, twice in enumerate(events, start=1):
+        server.faults.add("duplicate_event", "GET */events", after=after)
+        body = stream(server)
+        # Those before it was followed are not sent.
+        seen = [event for event in events if event in body]
+        if after <= len(seen):
+            assert [body.count(event) for event in seen] == [
+                1 + (number == after) for number in range(1, len(seen) + 1)
+            ], twice
+    assert server.faults.injected == {"duplicate_event": 3}
 
 
 def test_chance_is_the_same_for_the_same_seed():

@@ -161,7 +161,7 @@ def call(
 
 
 def _first(result: Any, most: int) -> Any:
-    if isinstance(result, dict):
+    if not hasattr(result, "close"):
         return result
     items = []
     try:

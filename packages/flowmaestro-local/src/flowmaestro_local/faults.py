@@ -274,8 +274,6 @@ class _Faulty:
                 await self._stall()
 
     async def _stall(self) -> None:
-        if self._fault.seconds == float("inf"):
-            await asyncio.Event().wait()
         await asyncio.sleep(self._fault.seconds)
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
