@@ -62,6 +62,15 @@ def test_the_text_has_code_message_status_and_request_id():
     assert str(limited) == "slow down (HTTP 429, retry after 86400 s)"
 
 
+@pytest.mark.parametrize("cls", ALL)
+def test_a_text_with_half_a_character_can_be_printed(cls):
+    error = cls("no \ud800 \U0001f600", code="\udfff", request_id="\ud800")
+    assert str(error).encode().decode() == str(error)
+    assert "no \\ud800 \U0001f600" in str(error)
+    # What programs read is as it came.
+    assert error.message == "no \ud800 \U0001f600"
+
+
 # Errors that users make in their tests, as with 0.1.0
 
 

@@ -103,7 +103,7 @@ class FlowMaestroError(Exception):
         shows_code = self.code and "code" not in self._implied
         head = f"[{self.code}] {self.message}" if shows_code else self.message
         facts = self._facts()
-        return f"{head} ({', '.join(facts)})" if facts else head
+        return _printable(f"{head} ({', '.join(facts)})" if facts else head)
 
     def _facts(self) -> list[str]:
         """Say in words what stands beside the message."""
@@ -190,6 +190,12 @@ _COMMON: dict[str, type] = {
     "outcome_unknown": bool,
     "api_message": str,
 }
+
+
+def _printable(text: str) -> str:
+    """Give a text that terminals and logs can write: half a character is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
 
 # How deep ``to_dict`` goes: no JSON library may fail on what it gives.
 _MAX_DEPTH = 100
@@ -287,7 +293,7 @@ class InvalidArgumentError(  # pyright: ignore[reportIncompatibleVariableOverrid
 
     def __str__(self) -> str:
         # As any ValueError.
-        return self.message
+        return _printable(self.message)
 
 
 class AuthenticationError(_StatusError):
