@@ -216,6 +216,14 @@ async def test_iter_of_a_workflow_compares_the_status_itself():
         assert [one["id"] async for one in walk] == ["e0"]
 
 
+async def test_an_execution_without_a_status_has_none_and_passes_no_filter():
+    async with scripted(data([{"id": "e1"}, {"id": "e2", "status": "failed"}])) as client:
+        walk = client.executions.iter(workflow_id="wf", status="failed")
+        assert [execution["id"] async for execution in walk] == ["e2"]
+        listed = (await client.executions.list(workflow_id="wf"))["data"]
+        assert [execution["status"] for execution in listed] == [None, "failed"]
+
+
 async def test_bad_filters_are_refused_before_anything_is_read():
     async with scripted(data([])) as client:
         for named in ({"status": " "}, {"workflow_id": " "}, {"page": 0}, {"per_page": 0}):

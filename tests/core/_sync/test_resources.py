@@ -216,6 +216,14 @@ def test_iter_of_a_workflow_compares_the_status_itself():
         assert [one["id"] for one in walk] == ["e0"]
 
 
+def test_an_execution_without_a_status_has_none_and_passes_no_filter():
+    with scripted(data([{"id": "e1"}, {"id": "e2", "status": "failed"}])) as client:
+        walk = client.executions.iter(workflow_id="wf", status="failed")
+        assert [execution["id"] for execution in walk] == ["e2"]
+        listed = (client.executions.list(workflow_id="wf"))["data"]
+        assert [execution["status"] for execution in listed] == [None, "failed"]
+
+
 def test_bad_filters_are_refused_before_anything_is_read():
     with scripted(data([])) as client:
         for named in ({"status": " "}, {"workflow_id": " "}, {"page": 0}, {"per_page": 0}):

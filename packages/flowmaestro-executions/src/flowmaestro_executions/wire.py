@@ -28,6 +28,9 @@ TERMINAL_STATUSES = ("completed", "failed", "cancelled")
 TERMINAL_EVENTS = frozenset(f"execution:{status}" for status in TERMINAL_STATUSES)
 
 
+# What an execution has, if only None.
+_ALWAYS = ("id", "workflow_id", "status", "outputs", "error", "started_at", "completed_at")
+
 _EXECUTION: dict[str, type] = {"id": str, "workflow_id": str, "status": str}
 
 
@@ -41,7 +44,7 @@ def execution_problem(data: Any) -> Optional[str]:
 
 def execution_of(execution: Any) -> Any:
     """Read an execution: the status as an enum member, every documented key there."""
-    for key in ("id", "workflow_id", "outputs", "error", "started_at", "completed_at"):
+    for key in _ALWAYS:
         execution.setdefault(key, None)
     if execution.get("inputs") is None:
         execution["inputs"] = {}
