@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 import httpx
+import httpx2
 from typing_extensions import assert_type
 
 from flowmaestro import (
@@ -179,3 +180,13 @@ def errors(error: FlowMaestroError) -> None:
         assert_type(error.retry_after, Optional[float])
     elif isinstance(error, AuthorizationError):
         assert_type(error.missing_scopes, list[str])
+
+
+def clients_of_either_library() -> None:
+    FlowMaestroClient("k", http_client=httpx.Client(), timeout=httpx.Timeout(5))
+    FlowMaestroClient("k", http_client=httpx2.Client(), timeout=httpx2.Timeout(5))
+    AsyncFlowMaestroClient("k", http_client=httpx2.AsyncClient()).with_options(
+        timeout=httpx2.Timeout(5)
+    )
+    answer = FlowMaestroClient("k").request("GET", "/workflows", params={"page": 1}, timeout=5)
+    assert_type(answer, Any)
