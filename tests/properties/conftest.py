@@ -9,6 +9,9 @@ from typing import Any
 import anyio
 import pytest
 
+from flowmaestro_core._async import compat as async_compat
+from flowmaestro_core._sync import compat as sync_compat
+
 
 class Time:
     """A clock that a sleep moves, a little ahead of the real one so that deadlines agree."""
@@ -28,9 +31,24 @@ class Time:
         await anyio.lowlevel.checkpoint()
 
 
+@pytest.fixture
+def clock() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def no_pauses_of_streams(clock: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the pauses that end sooner when somebody closes a stream."""
+
+    async def asleep(_: object, seconds: float) -> None:
+        await clock.asleep(seconds)
+
+    monkeypatch.setattr(async_compat.Stop, "sleep", asleep)
+    monkeypatch.setattr(sync_compat.Stop, "sleep", lambda _, seconds: clock.sleep(seconds))
+
+
 @pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Time()
+def _no_pauses(clock: Time, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in list(sys.modules.items()):
         if not name.startswith("flowmaestro") or name.endswith(".compat"):
             continue

@@ -54,7 +54,7 @@ TEXTS = st.sampled_from(
     ["", " ", ".", "..", "x", "completed", "failed", "running", "1", "\ud800", "\0", "é" * 50]
 )
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.usefixtures("no_pauses_of_streams")]
 NUMBERS = st.sampled_from([0, 1, 2, -1, 20, 1.0, 0.5, -0.0, 10**30, 1e308, float("nan"), 10**400])
 LEAVES = st.none() | st.booleans() | NUMBERS | TEXTS
 JSON = st.recursive(
