@@ -46,8 +46,9 @@ def exchanges_of(path: Path) -> list[dict[str, Any]]:
 
 
 def quickstart(url: str) -> str:
+    program = [str(EXAMPLES / "quickstart.py"), "wf_greeting", "agent_storyteller"]
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / "quickstart.py")],
+        [sys.executable, "-W", "error", *program],
         env={**os.environ, "FLOWMAESTRO_API_KEY": KEY, "FLOWMAESTRO_BASE_URL": url},
         capture_output=True,
         text=True,
